@@ -1,0 +1,401 @@
+"""Hostile media in, 16 kHz mono PCM out.
+
+`decode(path)` reads any container and codec that FFmpeg knows, in a child process with a memory and a time limit: a
+file that crashes or bloats the decoder costs one request, not the server. The PCM crosses as a temporary file that the
+parent maps, so an hour of audio takes 115 MB of disk and next to no memory.
+
+The child opens the file itself and hands FFmpeg only a Python reader of it. Playlists, concatenations and other formats
+that name further files are not among `CONTAINERS`, and opening a second file or address is refused besides.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml import errors
+from ml.types import PcmSamples
+from ml.workers import WorkerPool
+
+if TYPE_CHECKING:
+    import av
+
+SAMPLE_RATE = 16_000
+"""Hertz. What every recogniser and the voice activity detector work at."""
+
+MAX_DURATION_SECONDS = 4 * 3600.0
+MEMORY_BYTES = 1 << 30
+"""Address space of a decoding process; FFmpeg, numpy and soxr map about 400 MB of it."""
+
+MIN_SOURCE_RATE, MAX_SOURCE_RATE = 4_000, 768_000
+MAX_CHANNELS = 64
+MAX_STREAMS = 64
+
+CONTAINERS = (
+    "wav,w64,aiff,au,caf,flac,mp3,ogg,aac,amr,amrnb,amrwb,ac3,eac3,dts,ape,wv,tta,tak,asf,mpc,mpc8,gsm,voc,sln,sox,"
+    "nistsphere,ircam,latm,loas,mlp,truehd,qcp,qoa,rm,swf,flv,avi,mpeg,mpegts,mxf,nut,dsf,iff,"
+    "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2"
+)
+"""FFmpeg demuxers that may be used: those that read one file and are made for sound or film."""
+
+_RELIABLE_DURATION = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac")
+"""Containers whose header states the duration, where others guess it from the bit rate."""
+
+_FULL_SCALE = 0.9995
+_BLOCK_BYTES = 1 << 20
+
+
+class DecodedAudio:
+    """16 kHz mono audio on disk, mapped read-only. Close it, or use it as a context manager.
+
+    samples: (T,) int16; still readable after `close` by whoever kept a view.
+    """
+
+    def __init__(self, samples_map: mmap.mmap, source: SourceInfo) -> None:
+        self._map: mmap.mmap | None = samples_map
+        self.source = source
+        self.samples: PcmSamples = np.frombuffer(samples_map, dtype=np.int16)
+
+    @property
+    def duration_seconds(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+    def blocks(self, length: int) -> Iterator[PcmSamples]:
+        """Consecutive views of up to `length` samples; the pages of those passed leave this process's memory."""
+        for start in range(0, len(self.samples), length):
+            yield self.samples[start : start + length]
+            self.release_pages()
+
+    def release_pages(self) -> None:
+        """Gives the mapped pages back; they are read from the file again when touched."""
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+    def close(self) -> None:
+        self._map = None  # The mapping itself goes with the last view: closing it under a view would be an error.
+        self.samples = np.zeros(0, np.int16)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What the file was before decoding."""
+
+    container: str  # FFmpeg's name, e.g. "wav", "matroska,webm"
+    codec: str  # FFmpeg's name, e.g. "opus"
+    sample_rate: int  # hertz
+    channels: int
+    clipping_ratio: float  # samples at full scale / samples, over all channels, before resampling
+    truncated: bool  # decoding ended at a fault; what came before it was kept
+
+
+def decode(
+    path: str | os.PathLike[str],
+    *,
+    max_duration_seconds: float = MAX_DURATION_SECONDS,
+    cancel: threading.Event | None = None,
+) -> DecodedAudio:
+    """Decodes the first sound track of a file to 16 kHz mono.
+
+    A damaged file is decoded up to the damage. Channels are averaged, a low-frequency effects channel left out.
+
+    Raises `AudioEmpty` (no bytes or no samples), `AudioUndecodable`, `AudioTooLong` (as soon as it is known),
+    `Cancelled` (within 50 ms; the work stops), `EngineFailed` (the decoding process died).
+    """
+    source_path = Path(path).resolve()
+    _check_readable(source_path)
+    descriptor, target = tempfile.mkstemp(prefix="decoded-", suffix=".s16")
+    with os.fdopen(descriptor, "rb") as pcm:
+        try:
+            info = _pool().call(
+                "decode",
+                str(source_path),
+                target,
+                float(max_duration_seconds),
+                cancel=cancel,
+                # The child gives up by itself first, with a better error; this ends one that hangs in native code.
+                timeout_seconds=_time_limit(max_duration_seconds) + 10,
+            )
+        finally:
+            os.unlink(target)
+        return DecodedAudio(mmap.mmap(pcm.fileno(), 0, access=mmap.ACCESS_READ), SourceInfo(**info))
+
+
+def _check_readable(path: Path) -> None:
+    if not path.is_file():
+        raise errors.AudioUndecodable("The audio file does not exist.")
+    if path.stat().st_size == 0:
+        raise errors.AudioEmpty("The audio file is empty.")
+
+
+def _time_limit(max_duration_seconds: float) -> float:
+    """Seconds of computing granted: decoding runs 100 times faster than real time or more."""
+    return 30 + max_duration_seconds / 10
+
+
+_shared_pool: WorkerPool | None = None
+_shared_pool_lock = threading.Lock()
+
+
+def _pool() -> WorkerPool:
+    global _shared_pool  # noqa: PLW0603  one pool a process, made when first needed
+    with _shared_pool_lock:
+        if _shared_pool is None:
+            size = max(2, os.cpu_count() or 1)
+            _shared_pool = WorkerPool("ml.audio.decode:Decoder", size=size, memory_bytes=MEMORY_BYTES)
+        return _shared_pool
+
+
+# ── In the child ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Decoder:
+    """What runs in the decoding process."""
+
+    def __init__(self) -> None:
+        import av
+        from av import logging
+
+        logging.set_level(logging.PANIC)  # What a hostile file makes FFmpeg say is not worth a log.
+        audio_codecs = (name for name in av.codecs_available if _is_audio_decoder(name))
+        # Video decoders are never opened, not even to probe: cover art and picture tracks are none of our business.
+        self._options = {
+            "format_whitelist": CONTAINERS,
+            "codec_whitelist": ",".join(sorted(audio_codecs)),
+            "protocol_whitelist": "none",
+            "max_streams": str(MAX_STREAMS),
+        }
+
+    def decode(self, source_path: str, target_path: str, max_duration_seconds: float) -> dict[str, Any]:
+        """Writes the PCM to `target_path`; the fields of `SourceInfo`."""
+        import av
+
+        deadline = time.monotonic() + _time_limit(max_duration_seconds)
+        with open(source_path, "rb") as source, open(target_path, "wb") as target:
+            try:
+                container = av.open(
+                    source,
+                    "r",
+                    container_options=self._options,
+                    metadata_errors="replace",
+                    io_open=_refuse,
+                    buffer_size=_BLOCK_BYTES,
+                )
+            except (av.FFmpegError, ValueError, UnicodeError) as error:
+                raise errors.AudioUndecodable("The file is not audio in a format that can be decoded.") from error
+            with container:
+                return _Decoding(container, target, max_duration_seconds, deadline).run(_file_size(source))
+
+
+class _Decoding:
+    """One file's way from packets to PCM."""
+
+    def __init__(
+        self, container: av.container.InputContainer, target: IO[bytes], max_duration_seconds: float, deadline: float
+    ) -> None:
+        self._container = container
+        self._writer = _Writer(target, max_duration_seconds)
+        self._max_duration_seconds = max_duration_seconds
+        self._deadline = deadline
+        self._good_packets = self._bad_packets = 0
+        self._broken_off = False
+        self._clipping = _ClippingMeter()
+        self._resampler: _Resampler | None = None
+
+    def run(self, file_size: int) -> dict[str, Any]:
+        stream = self._stream()
+        self._check_declared_duration(stream, file_size)
+        for frame in self._frames(stream):
+            channels = _to_float(frame)
+            self._clipping.add(channels, frame.format.bytes)
+            self._resample(_downmix(channels, frame), frame.sample_rate)
+        if self._resampler is not None:
+            self._writer.write(self._resampler.flush())
+        self._check_outcome()
+        return {
+            "container": self._container.format.name,
+            "codec": stream.codec_context.name,
+            "sample_rate": self._resampler.rate if self._resampler else 0,
+            "channels": stream.codec_context.channels,
+            "clipping_ratio": self._clipping.ratio,
+            "truncated": self._broken_off or self._bad_packets > 0,
+        }
+
+    def _stream(self) -> av.AudioStream:
+        streams = [stream for stream in self._container.streams.audio if stream.codec_context is not None]
+        if not streams:
+            raise errors.AudioUndecodable("The file holds no sound track that can be decoded.")
+        stream = streams[0]
+        _check_shape(stream.codec_context.sample_rate, stream.codec_context.channels)
+        stream.codec_context.thread_type = "NONE"  # threads cost address space and gain nothing on sound
+        return stream
+
+    def _check_declared_duration(self, stream: av.AudioStream, file_size: int) -> None:
+        """Refuses early what the header says is too long, where the header can be believed."""
+        import av
+
+        seconds = (self._container.duration or 0) / av.time_base
+        reliable = self._container.format.name in _RELIABLE_DURATION
+        if stream.codec_context.name.startswith("pcm_"):
+            # A stream's header is written before its length is known, so the bytes must really be there.
+            reliable = seconds * (stream.codec_context.bit_rate or sys.maxsize) / 8 <= file_size
+        if reliable and seconds > self._max_duration_seconds + 1:
+            raise _too_long(self._max_duration_seconds)
+
+    def _frames(self, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
+        import av
+
+        packets = self._container.demux(stream)
+        while True:
+            self._check_deadline()
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (av.FFmpegError, ValueError):
+                self._broken_off = True  # The rest of the file cannot be read; what came before it counts.
+                return
+            try:
+                frames = packet.decode()
+                self._good_packets += bool(frames)
+            except (av.FFmpegError, ValueError):
+                self._bad_packets += 1
+                continue
+            yield from (frame for frame in frames if isinstance(frame, av.AudioFrame))
+
+    def _resample(self, mono: NDArray[np.float32], rate: int) -> None:
+        if self._resampler is None or self._resampler.rate != rate:
+            # A chained Ogg, or AAC that turns out to be HE-AAC, changes its rate under way.
+            if self._resampler is not None:
+                self._writer.write(self._resampler.flush())
+            self._resampler = _Resampler(rate)
+        self._writer.write(self._resampler.push(mono))
+
+    def _check_deadline(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise errors.AudioUndecodable("The file takes too long to decode.")
+
+    def _check_outcome(self) -> None:
+        # FFmpeg sees MP3 in almost any bytes; what mostly fails to decode is noise, not a damaged recording.
+        if self._bad_packets > self._good_packets or (self._broken_off and not self._writer.written):
+            raise errors.AudioUndecodable("The file is damaged: its sound cannot be decoded.")
+        if not self._writer.written:
+            raise errors.AudioEmpty("The file holds no sound.")
+
+
+class _Resampler:
+    """Mono float32 at any rate → 16 kHz, statefully, with soxr's high quality (its passband ends at 0.91 Nyquist)."""
+
+    def __init__(self, rate: int) -> None:
+        import soxr
+
+        _check_shape(rate, 1)
+        self.rate = rate
+        self._stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+
+    def push(self, mono: NDArray[np.float32]) -> NDArray[np.float32]:
+        return mono if self.rate == SAMPLE_RATE else self._stream.resample_chunk(mono)
+
+    def flush(self) -> NDArray[np.float32]:
+        return self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+class _Writer:
+    """float32 (n,) in [-1, 1] → s16le in the target, up to the limit."""
+
+    def __init__(self, target: IO[bytes], max_duration_seconds: float) -> None:
+        self._target = target
+        self._max_duration_seconds = max_duration_seconds
+        self.written = 0  # samples
+
+    def write(self, mono: NDArray[np.float32]) -> None:
+        self.written += len(mono)
+        if self.written > self._max_duration_seconds * SAMPLE_RATE:
+            raise _too_long(self._max_duration_seconds)
+        scaled = np.clip(np.rint(mono * 32768.0), -32768, 32767)
+        self._target.write(scaled.astype("<i2").tobytes())
+
+
+class _ClippingMeter:
+    def __init__(self) -> None:
+        self._clipped = self._total = 0
+
+    def add(self, channels: NDArray[np.float32], sample_bytes: int) -> None:
+        # Full scale in 8 bits is 127/128: the highest code, not a share of 1.0.
+        full_scale = 127 / 128 if sample_bytes == 1 else _FULL_SCALE
+        self._clipped += int(np.count_nonzero(np.abs(channels) >= full_scale))
+        self._total += channels.size
+
+    @property
+    def ratio(self) -> float:
+        return self._clipped / self._total if self._total else 0.0
+
+
+def _to_float(frame: av.AudioFrame) -> NDArray[np.float32]:
+    """Any sample format → (channels, n) float32, full scale 1.0."""
+    channels = len(frame.layout.channels)
+    _check_shape(frame.sample_rate, channels)
+    raw: NDArray[Any] = frame.to_ndarray()  # planar: (channels, n); packed: (1, n * channels)
+    if not frame.format.is_planar:
+        raw = raw.reshape(-1, channels).T
+    if raw.dtype == np.uint8:
+        return ((raw.astype(np.float32) - 128) / 128).astype(np.float32)
+    if np.issubdtype(raw.dtype, np.integer):
+        return (raw / -float(np.iinfo(raw.dtype).min)).astype(np.float32)
+    # A hostile float file may hold infinities and not-a-numbers, which would spread through the resampler's state.
+    return np.clip(np.nan_to_num(raw.astype(np.float32), nan=0.0), -4.0, 4.0)
+
+
+def _downmix(channels: NDArray[np.float32], frame: av.AudioFrame) -> NDArray[np.float32]:
+    """(channels, n) → (n,)."""
+    if len(channels) == 1:
+        return channels[0]
+    voices = [index for index, channel in enumerate(frame.layout.channels) if channel.name not in ("LFE", "LFE2")]
+    return channels[voices or slice(None)].mean(axis=0, dtype=np.float32)
+
+
+def _check_shape(rate: int, channels: int) -> None:
+    if not MIN_SOURCE_RATE <= rate <= MAX_SOURCE_RATE:
+        raise errors.AudioUndecodable(f"A sample rate of {rate} Hz is not supported.")
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise errors.AudioUndecodable(f"A sound track of {channels} channels is not supported.")
+
+
+def _too_long(limit_seconds: float) -> errors.AudioTooLong:
+    return errors.AudioTooLong(f"The audio is longer than the limit of {limit_seconds:g} seconds.")
+
+
+def _refuse(url: str, flags: int, options: dict[str, str]) -> Any:
+    raise PermissionError("A media file may not open other files.")
+
+
+def _is_audio_decoder(name: str) -> bool:
+    import av
+
+    try:
+        return av.Codec(name, "r").type == "audio"
+    except ValueError:  # an encoder
+        return False
+
+
+def _file_size(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_size
