@@ -126,7 +126,7 @@ def decode(
     descriptor, target = tempfile.mkstemp(prefix="decoded-", suffix=".s16")
     with os.fdopen(descriptor, "rb") as pcm:
         try:
-            info = _pool().call(
+            info = worker_pool().call(
                 "decode",
                 str(source_path),
                 target,
@@ -156,7 +156,8 @@ _shared_pool: WorkerPool | None = None
 _shared_pool_lock = threading.Lock()
 
 
-def _pool() -> WorkerPool:
+def worker_pool() -> WorkerPool:
+    """The decoding processes; for health pages, tests and warming up."""
     global _shared_pool  # noqa: PLW0603  one pool a process, made when first needed
     with _shared_pool_lock:
         if _shared_pool is None:
