@@ -1,0 +1,86 @@
+"""From a request's credential to its Actor: one query for a key, one for an access token."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from accounts import keys, tokens
+from accounts.actors import Actor
+from accounts.models import ApiKey, Role, User
+from common import context, errors
+from django.db.models import Q
+from django.utils import timezone
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.request import Request
+
+LAST_USED_RESOLUTION = timedelta(minutes=1)
+"""A key in steady use writes its row this often, not at every request."""
+
+
+class CredentialAuthentication(BaseAuthentication):
+    """`x-api-key: <key>`, `Authorization: Bearer <key>` or `Authorization: Bearer <access token>`.
+
+    `request.auth` is the Actor; `request.user` the person, or None for a key.
+    """
+
+    def authenticate(self, request: Request) -> tuple[User | None, Actor] | None:
+        credential = request.headers.get("x-api-key", "").strip() or _bearer(request)
+        if not credential:
+            return None
+        actor = authenticate_credential(credential)
+        return actor.user, actor
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+def authenticate_credential(credential: str) -> Actor:
+    """The actor that an API key or an access token stands for, or NotAuthenticated."""
+    is_key = credential.startswith(keys.MARK)
+    actor = actor_of_key(credential) if is_key else _actor_of_token(credential)
+    context.organization_id.set(str(actor.organization.id))
+    return actor
+
+
+def actor_of_key(key: str) -> Actor:
+    row = (
+        ApiKey.objects.select_related("organization")
+        .filter(prefix=keys.prefix_of(key) or "", organization__is_active=True)
+        .first()
+    )
+    # An unknown prefix costs the same HMAC as a known one.
+    valid = keys.matches(key, row.digest if row else "")
+    if row is None or not valid or not row.usable:
+        raise errors.NotAuthenticated("The API key is not valid.", code="api_key_invalid")
+    _touch(row)
+    return Actor(organization=row.organization, role=Role.DEVELOPER, api_key=row)
+
+
+def _actor_of_token(token: str) -> Actor:
+    session = tokens.session_of_access_token(token)
+    member = session.membership
+    return Actor(organization=member.organization, role=member.role, user=member.user, login_session=session)
+
+
+def _touch(row: ApiKey) -> None:
+    now = timezone.now()
+    if row.last_used_at is None or now - row.last_used_at > LAST_USED_RESOLUTION:
+        stale = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_RESOLUTION)
+        ApiKey.objects.filter(stale, id=row.id).update(last_used_at=now)
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, credential = get_authorization_header(request).decode("latin-1").partition(" ")
+    return credential.strip() if scheme.lower() == "bearer" else ""
+
+
+class CredentialScheme(OpenApiAuthenticationExtension):
+    target_class = CredentialAuthentication
+    name = ("bearer", "apiKey")
+
+    def get_security_definition(self, auto_schema: object) -> list[dict[str, str]]:
+        return [
+            {"type": "http", "scheme": "bearer", "description": "An access token or an API key."},
+            {"type": "apiKey", "in": "header", "name": "x-api-key"},
+        ]

@@ -1,0 +1,143 @@
+"""Organisations, users, memberships, log-in sessions and API keys."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from common.models import Identified, OrganizationOwned
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils import timezone
+
+
+class Role(models.TextChoices):
+    """Highest first. What each may do stands in `accounts.actors.ROLE_RANKS` and in the views' `access` tables."""
+
+    OWNER = "owner", "Owner"
+    ADMIN = "admin", "Admin"
+    DEVELOPER = "developer", "Developer"
+    VIEWER = "viewer", "Viewer"
+
+
+class Scope(models.TextChoices):
+    """What an API key may call."""
+
+    TTS = "tts", "Text to speech"
+    STT = "stt", "Speech to text"
+
+
+class Organization(Identified):
+    """A tenant. Everything but users belongs to exactly one."""
+
+    name = models.CharField(max_length=200)
+    slug = models.SlugField(max_length=63, unique=True)
+    is_active = models.BooleanField(default=True, help_text="An inactive organisation's credentials are refused.")
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, email: str | None) -> User:
+        return self.get(email=(email or "").lower())
+
+
+class User(Identified, AbstractBaseUser, PermissionsMixin):
+    """A person, who may be a member of several organisations."""
+
+    email = models.EmailField(unique=True)
+    name = models.CharField(max_length=200, blank=True)
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False, help_text="Operates the platform itself, over all organisations.")
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+    objects: ClassVar[UserManager] = UserManager()
+
+    class Meta:
+        ordering: ClassVar = ["email"]
+
+    def __str__(self) -> str:
+        return self.email
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.email = self.email.lower()  # log-in compares lower case, so the unique index must hold lower case
+        super().save(*args, **kwargs)
+
+
+class Membership(OrganizationOwned):
+    """A user's role in an organisation."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.VIEWER)
+
+    class Meta:
+        verbose_name = "member"
+        ordering: ClassVar = ["created_at"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["organization", "user"], name="membership_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.organization} ({self.role})"
+
+
+class LoginSession(Identified):
+    """One log-in. Its access tokens name it; its refresh token is the one whose id it holds, and no older one."""
+
+    membership = models.ForeignKey(Membership, on_delete=models.CASCADE, related_name="login_sessions")
+    refresh_jti = models.CharField(max_length=64)
+    refreshed_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(db_index=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    address = models.GenericIPAddressField(null=True, blank=True)
+    user_agent = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        verbose_name = "log-in session"
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"log-in of {self.membership_id} at {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class ApiKey(OrganizationOwned):
+    """A credential for programs: a public prefix to find it by, and an HMAC of the whole key."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=20, unique=True, editable=False)
+    last4 = models.CharField(max_length=4, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
+    scopes = ArrayField(models.CharField(max_length=32, choices=Scope.choices))
+    rate_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Requests a minute; empty: the default.")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
+    )
+
+    class Meta:
+        verbose_name = "API key"
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…{self.last4})"
+
+    @property
+    def usable(self) -> bool:
+        expired = self.expires_at is not None and self.expires_at <= timezone.now()
+        return self.revoked_at is None and not expired

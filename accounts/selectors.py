@@ -1,0 +1,26 @@
+"""Reads: an organisation's members and keys."""
+
+from __future__ import annotations
+
+import uuid
+
+from accounts.actors import Actor
+from accounts.models import ApiKey, Membership
+from common.access import get_owned, owned_by
+from django.db.models import QuerySet
+
+
+def list_api_keys(*, actor: Actor) -> QuerySet[ApiKey]:
+    return owned_by(actor, ApiKey).select_related("created_by")
+
+
+def get_api_key(*, actor: Actor, key_id: uuid.UUID) -> ApiKey:
+    return get_owned(actor, list_api_keys(actor=actor), key_id)
+
+
+def list_members(*, actor: Actor) -> QuerySet[Membership]:
+    return owned_by(actor, Membership).select_related("user")
+
+
+def get_member(*, actor: Actor, member_id: uuid.UUID) -> Membership:
+    return get_owned(actor, list_members(actor=actor), member_id)

@@ -1,0 +1,182 @@
+"""Writes: log-in, API keys, members."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from accounts import keys, tokens
+from accounts.actors import ROLE_RANKS, Actor
+from accounts.models import ApiKey, LoginSession, Membership, Role, User
+from accounts.tokens import TokenPair
+from common import errors
+from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+# ── Log-in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def login(
+    *, email: str, password: str, organization_slug: str | None, address: str | None, user_agent: str
+) -> tuple[LoginSession, TokenPair]:
+    """A session in the one organisation that is named, or that the user has.
+
+    Raises NotAuthenticated for wrong credentials (also for an organisation that the user is not in), and Conflict
+    `organization_required` when there are several to choose from.
+    """
+    user = authenticate(email=email, password=password)
+    membership = _choose_membership(user, organization_slug)
+    session, pair = tokens.open_session(membership=membership, address=address, user_agent=user_agent)
+    User.objects.filter(id=user.id).update(last_login=timezone.now())
+    return session, pair
+
+
+def authenticate(*, email: str, password: str) -> User:
+    """The user, or NotAuthenticated: the same answer, after the same work, for unknown addresses."""
+    user = User.objects.filter(email=email.lower()).first()
+    if user is None:
+        make_password(password)  # as long as checking one takes
+        raise wrong_credentials()
+    if not check_password(password, user.password) or not user.is_active:
+        raise wrong_credentials()
+    return user
+
+
+def wrong_credentials() -> errors.NotAuthenticated:
+    return errors.NotAuthenticated("The e-mail address or the password is wrong.", code="wrong_credentials")
+
+
+def _choose_membership(user: User, slug: str | None) -> Membership:
+    memberships = list(
+        Membership.objects.select_related("organization", "user").filter(user=user, organization__is_active=True)
+    )
+    if slug:
+        memberships = [membership for membership in memberships if membership.organization.slug == slug]
+    if not memberships:
+        raise wrong_credentials()
+    if len(memberships) > 1:
+        organizations = [{"slug": m.organization.slug, "name": m.organization.name} for m in memberships]
+        raise errors.Conflict(
+            "You belong to several organisations; name one as org_slug.",
+            code="organization_required",
+            param="org_slug",
+            extra={"organizations": organizations},
+        )
+    return memberships[0]
+
+
+# ── API keys ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def create_api_key(
+    *, actor: Actor, name: str, scopes: list[str], expires_at: datetime | None = None, rate_limit: int | None = None
+) -> tuple[ApiKey, str]:
+    """The row, and the key itself, which cannot be had again."""
+    new = keys.generate()
+    row = ApiKey.objects.create(
+        organization=actor.organization,
+        created_by=actor.user,
+        name=name,
+        scopes=scopes,
+        expires_at=expires_at,
+        rate_limit=rate_limit,
+        prefix=new.prefix,
+        last4=new.last4,
+        digest=new.digest,
+    )
+    return row, new.key
+
+
+def update_api_key(*, api_key: ApiKey, changes: dict[str, Any]) -> ApiKey:
+    """Changes name, scopes, expiry or rate limit. A revoked key stays as it was."""
+    _require_unrevoked(api_key)
+    for field, value in changes.items():
+        setattr(api_key, field, value)
+    api_key.save(update_fields=list(changes))
+    return api_key
+
+
+def rotate_api_key(*, api_key: ApiKey) -> tuple[ApiKey, str]:
+    """Gives the row a new key; the old one is refused at once."""
+    _require_unrevoked(api_key)
+    new = keys.generate()
+    api_key.prefix, api_key.last4, api_key.digest = new.prefix, new.last4, new.digest
+    api_key.save(update_fields=["prefix", "last4", "digest"])
+    return api_key, new.key
+
+
+def revoke_api_key(*, api_key: ApiKey) -> None:
+    ApiKey.objects.filter(id=api_key.id, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def _require_unrevoked(api_key: ApiKey) -> None:
+    if api_key.revoked_at is not None:
+        raise errors.Conflict("The API key is revoked; create a new one.", code="api_key_revoked")
+
+
+# ── Members ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def add_member(*, actor: Actor, email: str, role: str, name: str, password: str | None) -> Membership:
+    """Adds a person, making the account where the address is new (then `password` is required)."""
+    _require_above(actor, role)
+    user = User.objects.filter(email=email.lower()).first()
+    if user is None and not password:
+        raise errors.InvalidRequest("A new user needs a password.", param="password", code="password_required")
+    try:
+        with transaction.atomic():
+            if user is None:
+                user = User(email=email, name=name)
+                _set_password(user, password or "")
+                user.save()
+            return Membership.objects.create(organization=actor.organization, user=user, role=role)
+    except IntegrityError:
+        raise errors.Conflict("This person is a member already.", code="member_exists", param="email") from None
+
+
+def change_role(*, actor: Actor, member: Membership, role: str) -> Membership:
+    with transaction.atomic():
+        _lock_members(actor)
+        _require_above(actor, member.role)
+        _require_above(actor, role)
+        _keep_an_owner(member, leaving=role != Role.OWNER)
+        member.role = role
+        member.save(update_fields=["role"])
+    return member
+
+
+def remove_member(*, actor: Actor, member: Membership) -> None:
+    """Ends the membership and, with it, its log-in sessions. The person's account stays."""
+    with transaction.atomic():
+        _lock_members(actor)
+        _require_above(actor, member.role)
+        _keep_an_owner(member, leaving=True)
+        member.delete()
+
+
+def _set_password(user: User, password: str) -> None:
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise errors.InvalidRequest(" ".join(error.messages), param="password", code="password_weak") from None
+    user.set_password(password)
+
+
+def _require_above(actor: Actor, role: str) -> None:
+    """Admins manage the members below them; owners manage all."""
+    if actor.role != Role.OWNER and ROLE_RANKS[actor.role] <= ROLE_RANKS[role]:
+        raise errors.PermissionDenied(f"The role {actor.role} may not manage the role {role}.")
+
+
+def _lock_members(actor: Actor) -> None:
+    """Two owners who demote each other at once must not both succeed."""
+    list(Membership.objects.select_for_update().filter(organization=actor.organization, role=Role.OWNER))
+
+
+def _keep_an_owner(member: Membership, *, leaving: bool) -> None:
+    others = Membership.objects.filter(organization_id=member.organization_id, role=Role.OWNER).exclude(id=member.id)
+    if leaving and member.role == Role.OWNER and not others.exists():
+        raise errors.Conflict("An organisation needs an owner; make another member owner first.", code="last_owner")

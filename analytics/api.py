@@ -1,0 +1,99 @@
+"""/api/v1/analytics/usage."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any, ClassVar
+
+from accounts.actors import Access
+from analytics import selectors
+from common.api import JsonView
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+GROUPS = ("day", "model", "api_key", "user")
+
+
+class CsvRenderer(BaseRenderer):
+    """The daily rows as CSV; errors stay JSON."""
+
+    media_type = "text/csv"
+    format = "csv"
+    charset = "utf-8"
+
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> str | bytes:
+        if "daily" not in data:
+            renderer_context["response"]["Content-Type"] = "application/json"
+            return JSONRenderer().render(data)
+        file = io.StringIO()
+        columns = ["date", *(name for name in data["daily"][0] if name != "date")]
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(data["daily"])
+        return file.getvalue()
+
+
+class SumsSerializer(serializers.Serializer):
+    tts_characters = serializers.IntegerField()
+    stt_seconds = serializers.FloatField()
+    tts_jobs = serializers.IntegerField()
+    stt_jobs = serializers.IntegerField()
+    failed_jobs = serializers.IntegerField()
+
+
+class DaySerializer(SumsSerializer):
+    date = serializers.DateField()
+
+
+class GroupSerializer(SumsSerializer):
+    key = serializers.CharField(allow_null=True)
+    name = serializers.CharField(allow_null=True, required=False)
+
+
+class PeriodSerializer(serializers.Serializer):
+    start = serializers.DateField()
+    end = serializers.DateField()
+    days = serializers.IntegerField()
+
+
+class UsageView(JsonView):
+    access: ClassVar = {"GET": Access()}
+    renderer_classes: ClassVar = [JSONRenderer, CsvRenderer]
+
+    class QuerySerializer(serializers.Serializer):
+        days = serializers.IntegerField(default=30, min_value=1, max_value=366)
+        group_by = serializers.CharField(default="day", max_length=100)
+
+        def validate_group_by(self, value: str) -> list[str]:
+            groups = [group.strip() for group in value.split(",") if group.strip()]
+            if unknown := set(groups) - set(GROUPS):
+                raise serializers.ValidationError(f"Unknown: {', '.join(sorted(unknown))}. Known: {', '.join(GROUPS)}.")
+            return groups
+
+    class UsageSerializer(serializers.Serializer):
+        total_tts_characters = serializers.IntegerField()
+        total_stt_seconds = serializers.FloatField()
+        total_jobs = serializers.IntegerField()
+        period = PeriodSerializer()
+        daily = DaySerializer(many=True)
+        groups = serializers.DictField(child=GroupSerializer(many=True), required=False)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("days", int, description="How many days, today included (1–366; default 30)."),
+            OpenApiParameter("group_by", str, description="Comma-separated: day, model, api_key, user."),
+        ],
+        responses={(200, "application/json"): UsageSerializer, (200, "text/csv"): str},
+    )
+    def get(self, request: Request) -> Response:
+        """What the organisation used: totals, one row a day, and sums by model, key or user on request."""
+        query = self.QuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        summary = selectors.usage_summary(
+            actor=self.actor, days=query.validated_data["days"], group_by=query.validated_data["group_by"]
+        )
+        return Response(summary)

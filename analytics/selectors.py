@@ -1,0 +1,63 @@
+"""Sums usage by day and by group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from accounts.actors import Actor
+from analytics.models import Task, UsageRecord
+from common.access import owned_by
+from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce, TruncDate
+from django.utils import timezone
+from jobs.models import JobStatus
+
+_DONE = Q(status=JobStatus.SUCCEEDED)
+_SUMS = {
+    "tts_characters": Coalesce(Sum("characters", filter=Q(task=Task.TTS)), 0),
+    "stt_seconds": Coalesce(Sum("audio_seconds", filter=Q(task=Task.STT)), 0.0),
+    "tts_jobs": Count("id", filter=Q(task=Task.TTS) & _DONE),
+    "stt_jobs": Count("id", filter=Q(task=Task.STT) & _DONE),
+    "failed_jobs": Count("id", filter=Q(status=JobStatus.FAILED)),
+}
+_GROUPS = {
+    "model": {"key": F("model")},
+    "api_key": {"key": F("api_key_id"), "name": F("api_key__name")},
+    "user": {"key": F("user_id"), "name": F("user__email")},
+}
+
+
+def usage_summary(*, actor: Actor, days: int, group_by: Iterable[str] = ()) -> dict[str, Any]:
+    """Totals, one row for each of the last `days` UTC days (zeros included), and sums for each group asked for."""
+    last = timezone.now().astimezone(UTC).date()
+    first = last - timedelta(days=days - 1)
+    records = owned_by(actor, UsageRecord).filter(created_at__gte=datetime.combine(first, time.min, UTC))
+    daily = _daily(records, first, days)
+    groups = {group: list(_grouped(records, group)) for group in group_by if group in _GROUPS}
+    return {
+        "total_tts_characters": sum(day["tts_characters"] for day in daily),
+        "total_stt_seconds": round(sum(day["stt_seconds"] for day in daily), 3),
+        "total_jobs": sum(day["tts_jobs"] + day["stt_jobs"] + day["failed_jobs"] for day in daily),
+        "period": {"start": first.isoformat(), "end": last.isoformat(), "days": days},
+        "daily": daily,
+        **({"groups": groups} if groups else {}),
+    }
+
+
+def _daily(records: QuerySet[UsageRecord], first: date, days: int) -> list[dict[str, Any]]:
+    rows = records.order_by().values(date=TruncDate("created_at", tzinfo=UTC)).annotate(**_SUMS)
+    found = {row["date"]: row for row in rows}
+    zeros = dict.fromkeys(_SUMS, 0)
+    dates = [first + timedelta(days=offset) for offset in range(days)]
+    return [_rounded({**zeros, **found.get(day, {}), "date": day.isoformat()}) for day in dates]
+
+
+def _grouped(records: QuerySet[UsageRecord], group: str) -> Iterable[dict[str, Any]]:
+    rows = records.order_by().values(**_GROUPS[group]).annotate(**_SUMS).order_by("-tts_characters", "-stt_seconds")
+    return (_rounded(row) for row in rows)
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "stt_seconds": round(row["stt_seconds"], 3)}

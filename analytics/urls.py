@@ -1,0 +1,4 @@
+from analytics import api
+from django.urls import path
+
+urlpatterns = [path("usage", api.UsageView.as_view())]

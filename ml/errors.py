@@ -1,0 +1,109 @@
+"""One tree of errors for everything that `ml` raises.
+
+    MlError                       500  ml_error
+    ├─ AudioError                 422
+    │  ├─ AudioUndecodable        422  audio_undecodable
+    │  ├─ AudioEmpty              422  audio_empty
+    │  └─ AudioTooLong            413  audio_too_long
+    ├─ InvalidRequest             400  invalid_parameter   (carries `param`)
+    │  ├─ UnknownVoice            400  voice_not_found
+    │  ├─ UnknownModel            400  model_not_found
+    │  ├─ LanguageNotSupported    400  language_not_supported
+    │  └─ SsmlInvalid             400  ssml_invalid
+    ├─ EngineFailed               500  engine_failed
+    ├─ EngineUnavailable          503  engine_unavailable  (try again later)
+    ├─ ModelInvalid               409  model_invalid       (a model folder that cannot be served)
+    └─ Cancelled                  499  cancelled           (the caller left; never sent to a client)
+
+`status` is the HTTP status that the edge answers with; `ml` itself knows nothing of HTTP. Errors cross process borders
+by `code`, so a code names exactly one class.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MlError(Exception):
+    """Base of every error that `ml` raises on purpose. `str(error)` is one clear sentence for the caller."""
+
+    code: ClassVar[str] = "ml_error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class AudioError(MlError):
+    code = "audio_invalid"
+    status = 422
+
+
+class AudioUndecodable(AudioError):
+    code = "audio_undecodable"
+
+
+class AudioEmpty(AudioError):
+    code = "audio_empty"
+
+
+class AudioTooLong(AudioError):
+    code = "audio_too_long"
+    status = 413
+
+
+class InvalidRequest(MlError):
+    code = "invalid_parameter"
+    status = 400
+
+
+class UnknownVoice(InvalidRequest):
+    code = "voice_not_found"
+
+
+class UnknownModel(InvalidRequest):
+    code = "model_not_found"
+
+
+class LanguageNotSupported(InvalidRequest):
+    code = "language_not_supported"
+
+
+class SsmlInvalid(InvalidRequest):
+    code = "ssml_invalid"
+
+
+class EngineFailed(MlError):
+    code = "engine_failed"
+
+
+class EngineUnavailable(MlError):
+    code = "engine_unavailable"
+    status = 503
+
+
+class ModelInvalid(MlError):
+    code = "model_invalid"
+    status = 409
+
+
+class Cancelled(MlError):
+    code = "cancelled"
+    status = 499
+
+
+def _tree(root: type[MlError]) -> dict[str, type[MlError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found.update(_tree(child))
+    return found
+
+
+def from_code(code: str, message: str, param: str | None = None) -> MlError:
+    """The error that `code` names; an unknown code becomes `EngineFailed`, which says so."""
+    error_class = _tree(MlError).get(code)
+    if error_class is None:
+        return EngineFailed(f"{code}: {message}")
+    return error_class(message, param=param)

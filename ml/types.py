@@ -1,0 +1,122 @@
+"""Frozen types that cross the borders of `ml`. Seconds are floats from the start of the audio; probabilities are 0–1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+"""Mono audio, shape (samples,), float32 in [-1, 1]."""
+
+PcmSamples = NDArray[np.int16]
+"""Mono audio, shape (samples,), signed 16-bit."""
+
+
+# ── Speech out ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A voice that can speak now."""
+
+    id: str  # stable over restarts and upgrades, unique over all engines
+    name: str  # for people
+    language: str  # BCP-47, e.g. "en-US"
+    gender: Literal["male", "female", "neutral"] | None
+    engine: str  # e.g. "espeak"
+    model: str  # the name of the model that carries the voice, e.g. "espeak-ng"
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisOptions:
+    """How to speak. Verified by `ml.tts.synthesize` before any computing."""
+
+    language: str | None = None  # BCP-47; None: the voice's, or en-US
+    voice: str | None = None  # a voice id; None: the default voice of the language
+    model: str | None = None  # a model name; None: the voice's
+    speed: float = 1.0  # 0.25–4, times the voice's normal rate
+    pitch: float = 0.0  # semitones, -12–12
+    volume: float = 1.0  # linear gain, 0–2
+    ssml: bool = False  # the text is SSML 1.1
+    sample_rate: int | None = None  # hertz, 8000–48000; None: the engine's own
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """A stretch of speech, about a sentence, with the text that it speaks."""
+
+    samples: PcmSamples
+    sample_rate: int  # hertz
+    text: str
+
+    @property
+    def duration_seconds(self) -> float:
+        return len(self.samples) / self.sample_rate
+
+
+# ── Speech in ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    text: str
+    start: float  # seconds
+    end: float  # seconds
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Speech between two pauses."""
+
+    start: float  # seconds
+    end: float  # seconds
+    text: str
+    confidence: float
+    words: tuple[Word, ...] = ()
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioQuality:
+    """Measured on the decoded input, before any clean-up."""
+
+    snr_db: float | None  # None: no speech, or no pause to measure the noise in
+    speech_ratio: float  # speech seconds / total seconds
+    clipping_ratio: float  # samples at full scale / samples
+    score: float  # 0 (unusable) – 1 (studio)
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionOptions:
+    """What to recognise and how. Verified by `ml.stt.transcribe` before any computing."""
+
+    language_hint: str | None = None  # BCP-47 or ISO 639-1; None: detect, or the recogniser's own
+    model: str | None = None  # a model name; None: routed by language
+    task: Literal["transcribe", "translate"] = "transcribe"
+    prompt: str = ""  # earlier text, for spelling and context
+    hotwords: tuple[str, ...] = ()  # phrases to favour
+    word_timestamps: bool = False  # put words into segments
+    diarize: bool = False
+    itn: bool = True  # "twenty three" → "23"
+    punctuate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said. Silence gives an empty `text` and no `segments`."""
+
+    text: str
+    segments: tuple[Segment, ...]
+    language: str  # BCP-47
+    language_confidence: float
+    confidence: float
+    duration_seconds: float
+    model_used: str
+    quality: AudioQuality
+    stages: tuple[str, ...]  # the names of those that ran, in order
+    timings: dict[str, float] = field(default_factory=dict)  # seconds by stage
+    fallback_reason: str | None = None

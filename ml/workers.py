@@ -1,0 +1,245 @@
+"""Child processes for native code that may crash, hang or hold the GIL.
+
+`WorkerPool("package.module:Class", {...}, size=2)` keeps up to `size` processes, each holding one instance of the class.
+`pool.call("method", *args)` runs a method in a free one and returns what it returned. A process is started when it is
+first needed, and replaced when it dies: a crash in native code costs the one call that caused it.
+
+Arguments and results cross as MessagePack (None, bool, numbers, str, bytes, lists, dicts), never as pickles, so that a
+process subverted by a hostile file cannot run code in its parent. An `MlError` crosses by its code.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import logging
+import os
+import queue
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from ml import errors
+
+log = logging.getLogger(__name__)
+
+CANCEL_POLL_SECONDS = 0.05
+"""How long a cancelled call may go unnoticed while its process computes."""
+
+
+class WorkerPool:
+    """Up to `size` child processes, each with its own `target` object.
+
+    target: "module:Class"; `options` are the keyword arguments that the class is made with, in the child.
+    memory_bytes: address-space limit of each child, or None for no limit.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        options: Mapping[str, Any] | None = None,
+        *,
+        size: int,
+        memory_bytes: int | None = None,
+    ) -> None:
+        self.target = target
+        self._options = dict(options or {})
+        self._memory_bytes = memory_bytes
+        self._closed = False
+        # A slot is a live process, or None for one that is still to be started. Last in, first out keeps the pool as
+        # small as the load needs.
+        self._slots: queue.LifoQueue[_Process | None] = queue.LifoQueue()
+        for _ in range(size):
+            self._slots.put(None)
+        self.size = size
+        _pools.add(self)
+
+    def call(
+        self,
+        method: str,
+        *args: Any,
+        cancel: threading.Event | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Any:
+        """Runs `method(*args)` in a free process and returns its result.
+
+        Raises the `MlError` that the method raised; `Cancelled` within `CANCEL_POLL_SECONDS` of `cancel` being set (the
+        process is ended, so the work really stops); `EngineFailed` when the process died or outran `timeout_seconds`.
+        """
+        process = self._acquire(cancel)
+        try:
+            if process is None:
+                process = _Process(self.target, self._options, self._memory_bytes)
+            return process.call(method, args, cancel, timeout_seconds)
+        finally:
+            self._release(process)
+
+    def pids(self) -> list[int]:
+        """The idle processes' ids; for tests and diagnostics."""
+        with self._slots.mutex:
+            return [process.pid for process in self._slots.queue if process is not None]
+
+    def close(self) -> None:
+        """Ends the processes; a call under way fails with `EngineFailed`."""
+        self._closed = True
+        for process in self._drain():
+            process.kill()
+
+    def _acquire(self, cancel: threading.Event | None) -> _Process | None:
+        while True:
+            if self._closed:
+                raise errors.EngineUnavailable("The engine is shutting down.")
+            if cancel is not None and cancel.is_set():
+                raise errors.Cancelled("The request was cancelled.")
+            try:
+                return self._slots.get(timeout=None if cancel is None else CANCEL_POLL_SECONDS)
+            except queue.Empty:
+                continue
+
+    def _release(self, process: _Process | None) -> None:
+        alive = process is not None and process.usable
+        if alive and self._closed:
+            process.kill()  # type: ignore[union-attr]
+            alive = False
+        self._slots.put(process if alive else None)
+
+    def _drain(self) -> list[_Process]:
+        drained = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                drained.append(self._slots.get_nowait())
+        for _ in drained:
+            self._slots.put(None)
+        return [process for process in drained if process is not None]
+
+
+_pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_pools() -> None:
+    for pool in list(_pools):
+        pool.close()
+
+
+class _Process:
+    """One child process and the connection to it. Used by one thread at a time."""
+
+    def __init__(self, target: str, options: Mapping[str, Any], memory_bytes: int | None) -> None:
+        ours, theirs = socket.socketpair()
+        root = str(Path(__file__).resolve().parent.parent)
+        with theirs:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", "ml.workers", str(theirs.fileno()), target, str(memory_bytes or 0)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=_child_environment(root),
+            )
+        self._connection = Connection(ours.detach())
+        self.pid = self._popen.pid
+        self.usable = True
+        self._send(options)
+
+    def call(
+        self,
+        method: str,
+        args: tuple[Any, ...],
+        cancel: threading.Event | None,
+        timeout_seconds: float | None,
+    ) -> Any:
+        try:
+            self._send([method, args])
+            self._wait(cancel, timeout_seconds)
+            reply = msgpack.unpackb(self._connection.recv_bytes(), strict_map_key=False)
+        except (EOFError, OSError) as error:
+            code = self.kill()
+            log.error("worker process died", extra={"target": method, "exit_code": code})
+            raise errors.EngineFailed(f"The engine's process died (exit code {code}); it is being replaced.") from error
+        except BaseException:
+            self.kill()  # The reply to an abandoned call would be taken for the next call's.
+            raise
+        if "error" in reply:
+            raise errors.from_code(*reply["error"])
+        return reply["result"]
+
+    def kill(self) -> int | None:
+        """Ends the process at once; its exit code."""
+        self.usable = False
+        self._popen.kill()
+        code = self._popen.wait()
+        self._connection.close()
+        return code
+
+    def _send(self, message: Any) -> None:
+        self._connection.send_bytes(msgpack.packb(message))
+
+    def _wait(self, cancel: threading.Event | None, timeout_seconds: float | None) -> None:
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while not self._connection.poll(None if cancel is None and deadline is None else CANCEL_POLL_SECONDS):
+            if cancel is not None and cancel.is_set():
+                raise errors.Cancelled("The request was cancelled.")
+            if deadline is not None and time.monotonic() > deadline:
+                raise errors.EngineFailed(f"The engine did not answer within {timeout_seconds:g} seconds.")
+
+
+def _child_environment(root: str) -> dict[str, str]:
+    """What native code needs, without the secrets that the server's own environment may hold."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT_PREFIXES)}
+    return {**kept, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+
+
+_ENVIRONMENT_PREFIXES = ("PATH", "HOME", "LANG", "LC_", "TMP", "XDG_", "LD_LIBRARY_PATH", "OPENBLAS_", "CUDA_", "ESPEAK_")
+
+
+# ── In the child ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _main(fd: int, target: str, memory_bytes: int) -> None:
+    _harden(memory_bytes)
+    connection = Connection(fd)
+    module, _, name = target.partition(":")
+    with contextlib.suppress(EOFError, OSError):  # the parent has gone, or let go of us
+        options = msgpack.unpackb(connection.recv_bytes())
+        instance: Any = None
+        while True:
+            method, args = msgpack.unpackb(connection.recv_bytes(), strict_map_key=False)
+            try:
+                if instance is None:
+                    instance = getattr(importlib.import_module(module), name)(**options)
+                reply = {"result": getattr(instance, method)(*args)}
+            except errors.MlError as error:
+                reply = {"error": [error.code, error.message, error.param]}
+            except MemoryError:
+                reply = {"error": ["engine_failed", "The engine ran out of memory.", None]}
+            except Exception as error:
+                log.exception("worker call failed")
+                reply = {"error": ["engine_failed", f"{type(error).__name__}: {error}", None]}
+            connection.send_bytes(msgpack.packb(reply))
+
+
+def _harden(memory_bytes: int) -> None:
+    """Leaves no core file and stays within its memory.
+
+    The end of the parent, by SIGKILL too, closes the connection and so ends `_main`. PR_SET_PDEATHSIG would not do: it
+    fires when the *thread* that started us ends, and request threads are short-lived.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent ends us when it is done.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory_bytes:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,4 @@
+from django.urls import path
+from models_registry import api
+
+urlpatterns = [path("status", api.ModelStatusView.as_view())]

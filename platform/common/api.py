@@ -1,0 +1,193 @@
+"""The edge: errors become answers here, once; and the base of every JSON view."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from accounts.actors import Access, Actor
+from common import errors
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFilesSent
+from django.db import InterfaceError, OperationalError
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, JsonResponse
+from drf_spectacular.utils import OpenApiParameter, inline_serializer
+from ml.errors import MlError
+from rest_framework import exceptions as drf
+from rest_framework import serializers
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+log = logging.getLogger(__name__)
+
+
+class JsonView(APIView):
+    """A view whose `access` says, for each method, who may call it.
+
+    A method that `access` does not name answers 405; every answer carries the caller's rate-limit headers.
+    """
+
+    access: ClassVar[dict[str, Access]] = {}
+
+    @property
+    def actor(self) -> Actor:
+        """Who calls. Only for methods whose access requires a credential."""
+        return self.request.auth  # type: ignore[return-value]
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in getattr(request, "rate_limit_headers", {}).items():
+            response[name] = value
+        return response
+
+
+class PagePagination(PageNumberPagination):
+    """`?page=2&page_size=50` → `{count, next, previous, results}`."""
+
+    page_size = 20
+    page_size_query_param = "page_size"
+    max_page_size = 100
+
+
+def paginated(view: JsonView, rows: QuerySet, serializer: type[serializers.BaseSerializer], **context: Any) -> Response:
+    """The page of `rows` that the query string asks for."""
+    paginator = PagePagination()
+    page = paginator.paginate_queryset(rows, view.request, view)
+    return paginator.get_paginated_response(serializer(page, many=True, context=context).data)
+
+
+def paginated_schema(serializer: type[serializers.BaseSerializer], *filters: OpenApiParameter) -> dict[str, Any]:
+    """Arguments for `extend_schema` of a view that answers with `paginated`."""
+    page = inline_serializer(
+        f"Paginated{serializer.__name__.removesuffix('Serializer')}",
+        {
+            "count": serializers.IntegerField(),
+            "next": serializers.URLField(allow_null=True),
+            "previous": serializers.URLField(allow_null=True),
+            "results": serializer(many=True),  # type: ignore[dict-item]
+        },
+    )
+    parameters = [
+        OpenApiParameter("page", int, description="From 1."),
+        OpenApiParameter("page_size", int, description=f"1–{PagePagination.max_page_size}."),
+        *filters,
+    ]
+    return {"responses": {200: page}, "parameters": parameters, "filters": False}
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Any expected error as the contract's answer; None for a fault, which Django turns into `server_error`."""
+    answer = _answer(error)
+    if answer is None:
+        return None
+    if answer.status_code >= 500:
+        log.error("request failed", exc_info=error, extra={"status": answer.status_code})
+    return answer
+
+
+def _answer(error: Exception) -> Response | None:
+    match error:
+        case errors.ApiError():
+            return _response(
+                error.status, error.code, error.message, error.param, error.retry_after_seconds, error.extra
+            )
+        case MlError():
+            retry_after = 2 if error.status == 503 else None
+            return _response(error.status, error.code, error.message, error.param, retry_after)
+        case drf.ValidationError():
+            param, message, code = next(_flatten(error.get_full_details()))
+            return _response(400, f"parameter_{code}" if param else code, message, param)
+        case drf.Throttled():
+            return _response(429, "rate_limited", str(error.detail), None, int(error.wait or 1))
+        case drf.APIException():
+            return _drf_answer(error)
+        case Http404():
+            return _response(404, "not_found", "There is nothing here.")
+        case DjangoPermissionDenied():
+            return _response(403, "permission_denied", "You may not do this.")
+        case RequestDataTooBig() | TooManyFilesSent():
+            return _response(413, "request_too_large", "The request has too much data or too many files.")
+        case SuspiciousOperation():
+            return _response(400, "invalid_request", "The request is malformed.")
+        case OperationalError() | InterfaceError():
+            return _response(503, "database_unavailable", "The database does not answer; try again.", None, 2)
+    return None
+
+
+_DRF_CODES = {
+    "parse_error": "malformed_body",
+    "unsupported_media_type": "unsupported_media_type",
+    "method_not_allowed": "method_not_allowed",
+    "not_found": "not_found",
+    "authentication_failed": "not_authenticated",
+}
+
+
+def _drf_answer(error: drf.APIException) -> Response:
+    code = getattr(error.detail, "code", error.default_code)
+    answer = _response(error.status_code, _DRF_CODES.get(code, code), str(error.detail))
+    if auth := getattr(error, "auth_header", None):
+        answer["WWW-Authenticate"] = auth
+    return answer
+
+
+def _response(
+    status: int,
+    code: str,
+    message: str,
+    param: str | None = None,
+    retry_after_seconds: int | None = None,
+    extra: dict[str, Any] | None = None,
+) -> Response:
+    body = errors.error_body(status, code=code, message=message, param=param, extra=extra)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if status in (429, 503):
+        headers["Retry-After"] = str(retry_after_seconds or 1)
+    return Response(body, status=status, headers=headers)
+
+
+def _flatten(detail: Any, path: str = "") -> Iterator[tuple[str | None, str, str]]:
+    """(param, message, code) of each leaf of DRF's nested error details; `items.0.text` for a nested field."""
+    if isinstance(detail, dict) and set(detail) == {"message", "code"}:
+        yield path or None, str(detail["message"]), str(detail["code"])
+    elif isinstance(detail, dict):
+        for key, value in detail.items():
+            yield from _flatten(value, path if key == "non_field_errors" else f"{path}.{key}".lstrip("."))
+    else:
+        for index, value in enumerate(detail):
+            leaf = isinstance(value, dict) and set(value) == {"message", "code"}
+            yield from _flatten(value, path if leaf else f"{path}.{index}".lstrip("."))
+
+
+# ── Errors outside views: Django's handler400, 403, 404 and 500 ─────────────────────────────────────────────────────
+
+
+def error_answer(status: int, code: str, message: str) -> JsonResponse:
+    return JsonResponse(errors.error_body(status, code=code, message=message), status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
+    if isinstance(exception, RequestDataTooBig | TooManyFilesSent):
+        return error_answer(413, "request_too_large", "The request has too much data or too many files.")
+    return error_answer(400, "invalid_request", "The request is malformed.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> JsonResponse:
+    return error_answer(403, "permission_denied", "You may not do this.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> JsonResponse:
+    return error_answer(403, "csrf_failed", "The form has expired; load the page again and resend it.")
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
+    return error_answer(404, "not_found", f"There is nothing at {request.path}.")
+
+
+def server_error(request: HttpRequest) -> JsonResponse:
+    log.exception("unhandled exception", extra={"path": request.path})
+    return error_answer(500, "internal_error", "Something went wrong here; it is logged under this request id.")

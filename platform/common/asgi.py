@@ -1,0 +1,87 @@
+"""Limits on request bodies, before anything is read into memory or onto the disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from common import context, errors
+from django.conf import settings
+
+Message = dict[str, Any]
+Application = Callable[[Message, Callable, Callable], Awaitable[None]]
+
+ANONYMOUS_MAX_BYTES = 1024 * 1024
+"""What a request without any credential may send: log-ins are small."""
+
+
+class BodyLimit:
+    """Answers 413 as soon as a body is, or says that it is, larger than its kind may be."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Message, receive: Callable, send: Callable) -> None:
+        if scope["type"] != "http":
+            return await self._application(scope, receive, send)
+        headers = {name: value for name, value in scope["headers"]}
+        limit = _limit(headers)
+        if _declared(headers) > limit:
+            return await _refuse(headers, limit, send)
+        try:
+            return await self._application(scope, _counted(receive, limit), send)
+        except _TooLarge:
+            return await _refuse(headers, limit, send)
+
+
+class _TooLarge(Exception):
+    """The body outgrew its limit while it was being received, so no answer has started."""
+
+
+def _limit(headers: dict[bytes, bytes]) -> int:
+    if not headers.keys() & {b"authorization", b"x-api-key", b"cookie"}:
+        return ANONYMOUS_MAX_BYTES
+    if headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data"):
+        return settings.MAX_BODY_BYTES
+    return settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+
+def _declared(headers: dict[bytes, bytes]) -> int:
+    value = headers.get(b"content-length", b"0")
+    return int(value) if value.isdigit() else 0
+
+
+def _counted(receive: Callable, limit: int) -> Callable:
+    received = 0
+
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise _TooLarge
+        return message
+
+    return counted
+
+
+async def _refuse(headers: dict[bytes, bytes], limit: int, send: Callable) -> None:
+    request_id = context.new_request_id({"X-Request-ID": headers.get(b"x-request-id", b"").decode("latin-1")})
+    context.request_id.set(request_id)
+    body = json.dumps(
+        errors.error_body(413, code="request_too_large", message=f"The body is larger than {limit} bytes.")
+    ).encode()
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 413,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                (b"x-request-id", request_id.encode()),
+                (b"connection", b"close"),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})

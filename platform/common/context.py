@@ -1,0 +1,19 @@
+"""Facts about the request under way, for log lines and error answers, wherever they are written."""
+
+from __future__ import annotations
+
+import contextvars
+import re
+import uuid
+from collections.abc import Mapping
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
+organization_id: contextvars.ContextVar[str] = contextvars.ContextVar("organization_id", default="")
+
+_ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def new_request_id(headers: Mapping[str, str]) -> str:
+    """The caller's X-Request-ID where it is harmless to log and echo, else a new one."""
+    given = headers.get("X-Request-ID", "")
+    return given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex

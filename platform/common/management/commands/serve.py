@@ -1,0 +1,72 @@
+"""manage.py serve: everything in one process, as `make run` starts it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+from accounts.management.commands.seed import default_password_in_use
+from accounts.models import Organization
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+from ml import stt, tts
+
+
+class Command(BaseCommand):
+    help = "Migrates, seeds on the first run, and serves the API, the dashboard and the engines."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"))
+        parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "8000")))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        host, port = options["host"], options["port"]
+        listener = _listen(host, port)
+        call_command("migrate", verbosity=0, interactive=False)
+        if not Organization.objects.exists():
+            call_command("seed", stdout=open(os.devnull, "w"), stderr=open(os.devnull, "w"))  # noqa: SIM115
+        self._greet(host, port)
+        connections.close_all()
+        config = uvicorn.Config("config.asgi:application", log_config=None, access_log=False, lifespan="off",
+                                timeout_graceful_shutdown=10, server_header=False)  # fmt: skip
+        uvicorn.Server(config).run(sockets=[listener])
+
+    def _greet(self, host: str, port: int) -> None:
+        url = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0', '::') else host}:{port}"  # noqa: S104
+        default = default_password_in_use()
+        password = settings.SEED_PASSWORD if default else "(as you set it)"
+        recognisers = ", ".join(model.name for model in stt.models())
+        lines = [
+            "",
+            f"  Dashboard   {url}/dashboard      Admin  {url}/admin/",
+            f"  API docs    {url}/api/v1/docs",
+            f"  Log in      {settings.SEED_EMAIL} / {password}",
+            f"  Engines     speaks {len(tts.voices())} languages (espeak-ng); hears with {recognisers}",
+        ]
+        if default:
+            lines.append(
+                "  Warning     the default password is in use: manage.py changepassword " + settings.SEED_EMAIL
+            )
+        lines += ["", "  Ctrl-C stops everything; the data stays in " + str(settings.DATA_DIR), ""]
+        self.stdout.write("\n".join(lines))
+        sys.stdout.flush()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The listening socket, taken before anything else so that a taken port is known at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        raise CommandError(
+            f"Port {port} on {host} cannot be used ({error.strerror}); try PORT={port + 1} make run."
+        ) from None
+    return listener

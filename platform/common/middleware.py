@@ -1,0 +1,53 @@
+"""Request ids, and one log line a request."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from common import context
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+log = logging.getLogger("request")
+
+_QUIET = ("/health", "/static/", "/metrics")
+
+
+class RequestContextMiddleware:
+    """Names the request, echoes the name in X-Request-ID, and logs what was answered and how long it took.
+
+    Sync only, on purpose: see MIDDLEWARE.
+    """
+
+    async_capable = False
+    sync_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        request_id = context.new_request_id(request.headers)
+        context.request_id.set(request_id)
+        context.organization_id.set("")
+        request.request_id = request_id  # type: ignore[attr-defined]
+        response = self.get_response(request)
+        response["X-Request-ID"] = request_id
+        self._log(request, response, time.perf_counter() - started)
+        return response
+
+    def _log(self, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
+        quiet = response.status_code < 500 and request.path.startswith(_QUIET)
+        log.log(
+            logging.DEBUG if quiet else logging.INFO,
+            "request",
+            extra={
+                "method": request.method,
+                "path": request.path,
+                "status": response.status_code,
+                "duration_ms": round(seconds * 1000, 1),
+                "bytes": len(response.content) if isinstance(response, HttpResponse) else None,
+            },
+        )

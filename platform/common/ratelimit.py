@@ -1,0 +1,72 @@
+"""Requests a minute, counted by django-ratelimit in the cache: for each actor, for each organisation, and for log-ins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from accounts.actors import Actor
+from common import errors
+from django.conf import settings
+from django.http import HttpRequest
+from django_ratelimit.core import get_usage
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+if TYPE_CHECKING:  # rest_framework.views loads this module while it is being loaded itself
+    from rest_framework.views import APIView
+
+Usage = dict[str, int]
+
+
+class ActorThrottle(BaseThrottle):
+    """Counts the request for the key or user and for the organisation, and puts the nearer limit into the headers."""
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        actor = request.auth
+        if not isinstance(actor, Actor):
+            return True
+        usages = [
+            _count(request._request, "actor", actor.id, actor.rate_limit or settings.RATE_LIMIT_ACTOR),
+            _count(request._request, "organization", str(actor.organization.id), settings.RATE_LIMIT_ORGANIZATION),
+        ]
+        self._nearest = min(usages, key=lambda usage: usage["limit"] - usage["count"])
+        request.rate_limit_headers = _headers(self._nearest)  # type: ignore[attr-defined]
+        return not any(usage["should_limit"] for usage in usages)
+
+    def wait(self) -> float:
+        return max(1, self._nearest["time_left"])
+
+
+def _count(request: HttpRequest, group: str, key: str, limit: int, *, increment: bool = True) -> Usage:
+    return get_usage(request, group=group, key=lambda _group, _request: key, rate=f"{limit}/m", increment=increment)
+
+
+def _headers(usage: Usage) -> dict[str, str]:
+    return {
+        "RateLimit-Limit": str(usage["limit"]),
+        "RateLimit-Remaining": str(max(0, usage["limit"] - usage["count"])),
+        "RateLimit-Reset": str(max(0, usage["time_left"])),
+    }
+
+
+class LoginThrottle:
+    """Failed log-ins for one e-mail address and from one client. Right passwords are not counted."""
+
+    def __init__(self, request: HttpRequest, *, email: str, address: str) -> None:
+        self._request = request
+        limit = settings.RATE_LIMIT_LOGIN_FAILURES
+        # A shared office address may fail more often than one person does.
+        self._counters = [("login-email", email.lower(), limit), ("login-address", address, limit * 5)]
+
+    def check(self) -> None:
+        """Raises RateLimited when there were too many failures."""
+        for group, key, limit in self._counters:
+            usage = _count(self._request, group, key, limit, increment=False)
+            if usage["count"] >= limit:
+                raise errors.RateLimited(
+                    "Too many failed log-ins; wait a minute.", retry_after_seconds=max(1, usage["time_left"])
+                )
+
+    def record_failure(self) -> None:
+        for group, key, limit in self._counters:
+            _count(self._request, group, key, limit)

@@ -1,0 +1,67 @@
+"""The REST API: renderers, authentication, limits, tokens and the OpenAPI document."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from config import env
+from config.settings.core import VERSION
+from config.settings.security import SECRET_KEY
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.CredentialAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.ActorPermission"],
+    "DEFAULT_THROTTLE_CLASSES": ["common.ratelimit.ActorThrottle"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "common.negotiation.LenientNegotiation",
+    "DEFAULT_SCHEMA_CLASS": "common.schema.ContractSchema",
+    "EXCEPTION_HANDLER": "common.api.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "UNAUTHENTICATED_TOKEN": None,
+}
+
+ACCESS_TOKEN_MINUTES = env.integer("ACCESS_TOKEN_MINUTES", 60, minimum=1)
+REFRESH_TOKEN_DAYS = env.integer("REFRESH_TOKEN_DAYS", 14, minimum=1)
+SIMPLE_JWT = {
+    "ALGORITHM": "HS256",
+    "SIGNING_KEY": SECRET_KEY,
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=ACCESS_TOKEN_MINUTES),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=REFRESH_TOKEN_DAYS),
+    "USER_ID_CLAIM": "sub",
+    "UPDATE_LAST_LOGIN": False,
+}
+
+# Requests a minute. An API key may have a limit of its own.
+RATE_LIMIT_ACTOR = env.integer("RATE_LIMIT_ACTOR_PER_MINUTE", 1200, minimum=1)
+RATE_LIMIT_ORGANIZATION = env.integer("RATE_LIMIT_ORGANIZATION_PER_MINUTE", 3000, minimum=1)
+# Failed log-ins a minute, for one e-mail address and for one client address.
+RATE_LIMIT_LOGIN_FAILURES = env.integer("RATE_LIMIT_LOGIN_FAILURES_PER_MINUTE", 10, minimum=1)
+RATELIMIT_ENABLE = True
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Speech platform",
+    "VERSION": VERSION,
+    "DESCRIPTION": (
+        "Text to speech and speech to text on your own machines.\n\n"
+        "Authenticate with `x-api-key: <key>`, `Authorization: Bearer <key>` or, after `POST /api/v1/auth/login`, "
+        "`Authorization: Bearer <access_token>`. Every answer carries `X-Request-ID`; every error has the same shape."
+    ),
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "RoleEnum": "accounts.models.Role.choices",
+        "ScopeEnum": "accounts.models.Scope.choices",
+        "TaskEnum": "analytics.models.Task.choices",
+        "TranscriptionTaskEnum": ["transcribe", "translate"],
+        "JobStatusEnum": "jobs.models.JobStatus.choices",
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "common.schema.add_error_responses",
+    ],
+}

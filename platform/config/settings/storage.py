@@ -1,0 +1,32 @@
+"""Where audio is kept: files under DATA_DIR/media, or an S3-compatible store when S3_BUCKET is set."""
+
+from __future__ import annotations
+
+from config import env
+from config.settings.core import DATA_DIR
+
+S3_BUCKET = env.text("S3_BUCKET")
+MEDIA_ROOT = DATA_DIR / "media"
+
+_FILES = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": MEDIA_ROOT}}
+_S3 = {
+    "BACKEND": "storages.backends.s3.S3Storage",
+    "OPTIONS": {
+        "bucket_name": S3_BUCKET,
+        "endpoint_url": env.text("S3_ENDPOINT_URL") or None,
+        "region_name": env.text("S3_REGION", "us-east-1"),
+        "access_key": env.text("S3_ACCESS_KEY_ID") or None,
+        "secret_key": env.text("S3_SECRET_ACCESS_KEY") or None,
+        "default_acl": None,
+        "file_overwrite": True,  # keys are random: looking for a free name would cost a request a file
+    },
+}
+STORAGES = {
+    "default": _S3 if S3_BUCKET else _FILES,
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+
+# Uploads go to a temporary file at once, whatever their size: memory stays bounded and decoders get a path.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_PERMISSIONS = 0o600
+AUDIO_URL_TTL_SECONDS = env.integer("AUDIO_URL_TTL_SECONDS", 3600, minimum=1)

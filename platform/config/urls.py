@@ -1,0 +1,36 @@
+"""Every route of the platform."""
+
+from __future__ import annotations
+
+from common.health import HealthView, ReadyView, VersionView
+from common.media import MediaView
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+api = [
+    path("auth/", include("accounts.urls")),
+    path("tts/", include("tts.urls")),
+    path("stt/", include("stt.urls")),
+    path("models/", include("models_registry.urls")),
+    path("analytics/", include("analytics.urls")),
+    path("media/<str:token>/<str:name>", MediaView.as_view(), name="media"),
+    path("version", VersionView.as_view()),
+    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+]
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/dashboard")),
+    path("api/v1/", include(api)),
+    path("health", HealthView.as_view()),
+    path("health/ready", ReadyView.as_view()),
+    path("dashboard", include("dashboard.urls")),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "common.api.bad_request"
+handler403 = "common.api.permission_denied"
+handler404 = "common.api.page_not_found"
+handler500 = "common.api.server_error"

@@ -1,0 +1,47 @@
+"""What synthesis and transcription jobs share: states, credentials, times, errors.
+
+    queued → processing → succeeded | failed | cancelled
+
+The row is the truth. Only `jobs.services` moves it, by conditional updates whose count is checked.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from common.models import OrganizationOwned
+from django.db import models
+
+
+class JobStatus(models.TextChoices):
+    QUEUED = "queued", "Queued"
+    PROCESSING = "processing", "Processing"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+UNFINISHED = (JobStatus.QUEUED, JobStatus.PROCESSING)
+
+
+class Job(OrganizationOwned):
+    """Work on one text or one recording."""
+
+    status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED)
+    user = models.ForeignKey("accounts.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    api_key = models.ForeignKey("accounts.ApiKey", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    batch_id = models.UUIDField(null=True, blank=True, db_index=True)
+    custom_id = models.CharField(max_length=100, blank=True)
+    request_id = models.CharField(max_length=128, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    error_code = models.CharField(max_length=64, blank=True)
+    error_message = models.TextField(blank=True)
+    timings = models.JSONField(default=dict, blank=True, help_text="Seconds by stage.")
+
+    class Meta:
+        abstract = True
+        ordering: ClassVar = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return f"{self._meta.verbose_name} {self.id} ({self.status})"

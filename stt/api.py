@@ -1,0 +1,269 @@
+"""/api/v1/stt/…"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, ClassVar
+
+from accounts.actors import Access
+from accounts.models import Role
+from common import errors, storage
+from common.api import JsonView, paginated, paginated_schema
+from common.serializers import StrictSerializer, validated
+from django.conf import settings
+from django.http import HttpResponse
+from django.utils.datastructures import MultiValueDict
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
+from jobs.api import JobFieldsSerializer, JobQuerySerializer, item_error
+from ml.stt import subtitles
+from ml.types import TranscriptionOptions
+from rest_framework import serializers
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from stt import selectors, services
+from stt.models import SttJob, Transcription
+
+READ = Access(scope="stt")
+RUN = Access(role=Role.DEVELOPER, scope="stt")
+
+
+class TranscriptionOptionsSerializer(StrictSerializer):
+    """Options, as form fields or in the query string."""
+
+    language_hint = serializers.CharField(max_length=35, required=False, help_text="BCP-47 or ISO 639-1.")
+    model = serializers.CharField(max_length=100, required=False)
+    task = serializers.ChoiceField(choices=["transcribe", "translate"], required=False)
+    prompt = serializers.CharField(max_length=4000, required=False, allow_blank=True, trim_whitespace=False)
+    hotwords = serializers.CharField(
+        max_length=4000, required=False, allow_blank=True, help_text="Comma-separated phrases to favour."
+    )
+    word_timestamps = serializers.BooleanField(required=False)
+    diarize = serializers.BooleanField(required=False)
+
+
+class TranscribeSerializer(TranscriptionOptionsSerializer):
+    audio_file = serializers.FileField(allow_empty_file=True, help_text="Any common audio or video container.")
+
+
+class BatchTranscribeSerializer(TranscriptionOptionsSerializer):
+    audio_files = serializers.ListField(
+        child=serializers.FileField(allow_empty_file=True), allow_empty=False, help_text="Repeat the field."
+    )
+
+
+class WordSerializer(serializers.Serializer):
+    word = serializers.CharField()
+    start = serializers.FloatField()
+    end = serializers.FloatField()
+    confidence = serializers.FloatField()
+
+
+class SegmentSerializer(serializers.Serializer):
+    start = serializers.FloatField()
+    end = serializers.FloatField()
+    text = serializers.CharField()
+    confidence = serializers.FloatField()
+    speaker = serializers.CharField(required=False)
+    words = WordSerializer(many=True, required=False)
+
+
+class QualitySerializer(serializers.Serializer):
+    snr_db = serializers.FloatField(allow_null=True)
+    speech_ratio = serializers.FloatField()
+    clipping_ratio = serializers.FloatField()
+    score = serializers.FloatField()
+
+
+class SttJobSerializer(JobFieldsSerializer):
+    """A job and, once it succeeded, its transcription: the fields of both, flat."""
+
+    filename = serializers.CharField(source="audio.filename", default="", help_text="As the client named it.")
+    text = serializers.CharField(source="transcription.text", default=None, allow_null=True)
+    language = serializers.CharField(source="transcription.language", default=None, allow_null=True)
+    language_confidence = serializers.FloatField(
+        source="transcription.language_confidence", default=None, allow_null=True
+    )
+    confidence = serializers.FloatField(source="transcription.confidence", default=None, allow_null=True)
+    timestamps = serializers.SerializerMethodField()
+    model_used = serializers.CharField(source="transcription.model_used", default=None, allow_null=True)
+    fallback_reason = serializers.SerializerMethodField()
+    quality = serializers.SerializerMethodField()
+    stages = serializers.SerializerMethodField()
+    audio_url = serializers.SerializerMethodField(help_text="The recording, signed; null when it is not kept.")
+
+    class Meta:
+        model = SttJob
+        fields = (
+            "job_id", "status", "text", "language", "language_confidence", "confidence", "timestamps",
+            "duration_seconds", "model_used", "fallback_reason", "quality", "stages", "timings", "filename",
+            "audio_url", "batch_id", "created_at", "started_at", "finished_at", "error",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    @extend_schema_field(SegmentSerializer(many=True, allow_null=True))
+    def get_timestamps(self, job: SttJob) -> list[dict[str, Any]] | None:
+        transcription = _transcription(job)
+        if transcription is None:
+            return None
+        with_words = bool(job.options.get("word_timestamps"))
+        return [_segment(segment, with_words) for segment in transcription.segments]
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_fallback_reason(self, job: SttJob) -> str | None:
+        return (transcription.fallback_reason or None) if (transcription := _transcription(job)) else None
+
+    @extend_schema_field(QualitySerializer(allow_null=True))
+    def get_quality(self, job: SttJob) -> dict[str, Any] | None:
+        return transcription.quality if (transcription := _transcription(job)) else None
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField(), allow_null=True))
+    def get_stages(self, job: SttJob) -> list[str] | None:
+        return transcription.stages if (transcription := _transcription(job)) else None
+
+    @extend_schema_field(serializers.URLField(allow_null=True))
+    def get_audio_url(self, job: SttJob) -> str | None:
+        return storage.signed_url(self.context["request"], job.audio.key) if job.audio else None
+
+
+class TranscribeView(JsonView):
+    access: ClassVar = {"POST": RUN}
+    parser_classes: ClassVar = [MultiPartParser]
+
+    @extend_schema(
+        request={"multipart/form-data": TranscribeSerializer},
+        parameters=[OpenApiParameter("language_hint", str, description="BCP-47 or ISO 639-1.")],
+        responses={200: SttJobSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Transcribe a recording."""
+        fields = validated(TranscribeSerializer, _form_and_query(request))
+        upload = fields.pop("audio_file")
+        job = services.transcribe(actor=self.actor, upload=upload, options=_options(fields))
+        return Response(SttJobSerializer(job, context={"request": request}).data)
+
+
+class BatchTranscribeView(JsonView):
+    access: ClassVar = {"POST": RUN}
+    parser_classes: ClassVar = [MultiPartParser]
+
+    class TranscriptionBatchSerializer(serializers.Serializer):
+        batch_id = serializers.UUIDField()
+        items = serializers.ListField(
+            child=serializers.DictField(), help_text="In order: a transcription, or `{filename, error}`."
+        )
+
+    @extend_schema(
+        request={"multipart/form-data": BatchTranscribeSerializer},
+        parameters=[OpenApiParameter("language_hint", str, description="BCP-47 or ISO 639-1.")],
+        responses={200: TranscriptionBatchSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Transcribe several recordings; one that cannot be used does not stop the others."""
+        fields = validated(BatchTranscribeSerializer, _form_and_query(request))
+        uploads = fields.pop("audio_files")
+        if len(uploads) > settings.STT_MAX_BATCH_FILES:
+            raise errors.InvalidRequest(
+                f"A batch holds at most {settings.STT_MAX_BATCH_FILES} files.",
+                code="batch_too_large",
+                param="audio_files",
+            )
+        batch_id, outcomes = services.transcribe_batch(actor=self.actor, uploads=uploads, options=_options(fields))
+        answers = [
+            SttJobSerializer(outcome, context={"request": request}).data
+            if isinstance(outcome, SttJob)
+            else {"filename": upload.name, "error": item_error(outcome)}
+            for upload, outcome in zip(uploads, outcomes, strict=True)
+        ]
+        return Response({"batch_id": str(batch_id), "items": answers})
+
+
+class SttJobListView(JsonView):
+    access: ClassVar = {"GET": READ}
+
+    @extend_schema(
+        **paginated_schema(SttJobSerializer, OpenApiParameter("status", str, enum=JobQuerySerializer.STATUSES)),
+        operation_id="stt_jobs_list",
+    )
+    def get(self, request: Request) -> Response:
+        """The organisation's transcription jobs, newest first."""
+        query = validated(JobQuerySerializer, request.query_params)
+        jobs = selectors.list_jobs(actor=self.actor, status=query.get("status"))
+        return paginated(self, jobs, SttJobSerializer, request=request)
+
+
+class SttJobView(JsonView):
+    access: ClassVar = {"GET": READ, "DELETE": RUN}
+
+    class QuerySerializer(StrictSerializer):
+        format = serializers.ChoiceField(choices=["json", "srt", "vtt", "txt"], default="json")
+
+    @extend_schema(
+        parameters=[OpenApiParameter("format", str, enum=["json", "srt", "vtt", "txt"])],
+        responses={
+            (200, "application/json"): SttJobSerializer,
+            (200, "application/x-subrip"): str,
+            (200, "text/vtt"): str,
+            (200, "text/plain"): str,
+        },
+    )
+    def get(self, request: Request, job_id: uuid.UUID) -> Response | HttpResponse:
+        """One transcription job, as JSON, subtitles or text."""
+        format_name = validated(self.QuerySerializer, request.query_params)["format"]
+        job = selectors.get_job(actor=self.actor, job_id=job_id)
+        if format_name == "json":
+            return Response(SttJobSerializer(job, context={"request": request}).data)
+        transcription = _transcription(job)
+        if transcription is None:
+            raise errors.Conflict(f"The job is {job.status}: it has no transcription.", code="job_not_succeeded")
+        render, content_type = _FORMATS[format_name]
+        response = HttpResponse(
+            render(selectors.segments(transcription)), content_type=f"{content_type}; charset=utf-8"
+        )
+        response["Content-Disposition"] = f'inline; filename="{job.id}.{format_name}"'
+        return response
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, job_id: uuid.UUID) -> Response:
+        """Cancel a job that runs; delete a finished one, its transcription and its audio."""
+        services.delete_job(job=selectors.get_job(actor=self.actor, job_id=job_id))
+        return Response(status=204)
+
+
+# ── Helpers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_FORMATS = {
+    "srt": (subtitles.to_srt, "application/x-subrip"),
+    "vtt": (subtitles.to_vtt, "text/vtt"),
+    "txt": (subtitles.to_txt, "text/plain"),
+}
+
+
+def _form_and_query(request: Request) -> Any:
+    """Form fields, and those of the query string that the form does not have."""
+    merged = MultiValueDict(dict(request.data.lists()))
+    for name, values in request.query_params.lists():
+        if name not in merged:
+            merged.setlist(name, values)
+    return merged
+
+
+def _options(fields: dict[str, Any]) -> TranscriptionOptions:
+    hotwords = tuple(phrase.strip() for phrase in fields.pop("hotwords", "").split(",") if phrase.strip())
+    return TranscriptionOptions(hotwords=hotwords, **fields)
+
+
+def _transcription(job: SttJob) -> Transcription | None:
+    return getattr(job, "transcription", None)
+
+
+def _segment(segment: dict[str, Any], with_words: bool) -> dict[str, Any]:
+    answer = {name: segment[name] for name in ("start", "end", "text", "confidence")}
+    if segment.get("speaker"):
+        answer["speaker"] = segment["speaker"]
+    if with_words:
+        answer["words"] = [
+            {"word": word["text"], "start": word["start"], "end": word["end"], "confidence": word["confidence"]}
+            for word in segment["words"]
+        ]
+    return answer

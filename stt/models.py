@@ -1,0 +1,65 @@
+"""Uploaded audio, transcription jobs and their results."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from analytics.models import Task
+from common.models import OrganizationOwned
+from django.db import models
+from jobs.models import Job
+
+
+class AudioFile(OrganizationOwned):
+    """An upload, as it came."""
+
+    filename = models.CharField(max_length=255, blank=True, help_text="As the client named it.")
+    content_type = models.CharField(max_length=100, blank=True)
+    size_bytes = models.BigIntegerField()
+    key = models.CharField(max_length=255, help_text="Where it lies in the storage.")
+
+    class Meta:
+        verbose_name = "audio file"
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.filename or str(self.id)
+
+
+class SttJob(Job):
+    """One recording, transcribed once."""
+
+    task: ClassVar[str] = Task.STT
+
+    audio = models.OneToOneField(AudioFile, null=True, on_delete=models.SET_NULL, related_name="job")
+    options = models.JSONField(default=dict, blank=True, help_text="As the request gave them.")
+    duration_seconds = models.FloatField(null=True, blank=True)
+    model = models.CharField(max_length=100, blank=True)
+
+    class Meta(Job.Meta):
+        verbose_name = "transcription job"
+        indexes: ClassVar = [
+            models.Index(fields=["organization", "-created_at"], name="stt_newest"),
+            models.Index(fields=["organization", "status", "-created_at"], name="stt_by_status"),
+        ]
+
+
+class Transcription(OrganizationOwned):
+    """What was said."""
+
+    job = models.OneToOneField(SttJob, on_delete=models.CASCADE, related_name="transcription")
+    text = models.TextField(blank=True)
+    language = models.CharField(max_length=35)
+    language_confidence = models.FloatField()
+    confidence = models.FloatField()
+    segments = models.JSONField(help_text="[{start, end, text, confidence, speaker, words}], seconds.")
+    model_used = models.CharField(max_length=100)
+    fallback_reason = models.CharField(max_length=200, blank=True)
+    quality = models.JSONField(help_text="{snr_db, speech_ratio, clipping_ratio, score}")
+    stages = models.JSONField(help_text="The names of the stages that ran.")
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.text[:80]

@@ -1,0 +1,9 @@
+from django.urls import path
+from stt import api
+
+urlpatterns = [
+    path("transcribe", api.TranscribeView.as_view()),
+    path("batch-transcribe", api.BatchTranscribeView.as_view()),
+    path("jobs", api.SttJobListView.as_view()),
+    path("jobs/<uuid:job_id>", api.SttJobView.as_view()),
+]

@@ -1,0 +1,178 @@
+"""A real server on a real port, on the real database and engines; an organisation of its own for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+OWNED_AUDIO = ROOT / "tests" / "audio"
+PASSWORD = "correct horse battery"
+
+
+def speech_data() -> Path | None:
+    """The folder of real recordings, where the machine has one."""
+    folder = Path(os.environ.get("SPEECH_DATA", ROOT.parent / "shared" / "speech"))
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    folder = speech_data()
+    if folder is None:
+        pytest.skip("no real recordings here: set SPEECH_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def database(django_test_environment: None, django_db_blocker: Any) -> Iterator[None]:
+    """The test database, open to tests and to the server's threads alike.
+
+    Tests share it, each in an organisation of its own: isolation between tenants is what the platform promises, and
+    nothing is rolled back under a server that works in other threads.
+    """
+    from django.test.utils import setup_databases, teardown_databases
+    from models_registry.services import register_embedded
+
+    with django_db_blocker.unblock():
+        created = setup_databases(verbosity=0, interactive=False)
+        register_embedded()
+        yield
+        teardown_databases(created, verbosity=0)
+
+
+@pytest.fixture(scope="session")
+def server(database: None) -> Iterator[str]:
+    """The URL of the platform, served by uvicorn in this process so that tests can also look at its rows."""
+    import uvicorn
+    from config.asgi import application
+
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(application, log_config=None, access_log=False, lifespan="off")
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not running.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    running.should_exit = True
+    thread.join(timeout=20)
+
+
+_addresses = itertools.count(1)
+
+
+class Client(httpx.Client):
+    """Calls the API as someone: `client.get("/tts/jobs")`. Paths that start with `//` are below the root."""
+
+    def __init__(self, server: str, headers: dict[str, str] | None = None) -> None:
+        number = next(_addresses)
+        address = f"10.{number // 65536}.{number // 256 % 256}.{number % 256}"
+        super().__init__(timeout=120, headers={"X-Forwarded-For": address, **(headers or {})}, trust_env=False)
+        self._server = server
+
+    def request(self, method: str, url: str, **kwargs: Any) -> httpx.Response:  # type: ignore[override]
+        return super().request(method, self.url(url), **kwargs)
+
+    def stream(self, method: str, url: str, **kwargs: Any) -> Any:  # type: ignore[override]
+        return super().stream(method, self.url(url), **kwargs)
+
+    def url(self, path: str) -> str:
+        if path.startswith("http"):
+            return path
+        return self._server + (path[1:] if path.startswith("//") else f"/api/v1{path}")
+
+
+@dataclass
+class Tenant:
+    """An organisation and clients for everyone in it."""
+
+    server: str
+    organization: Any
+    members: dict[str, Any] = field(default_factory=dict)
+
+    def user(self, role: str) -> Client:
+        """A client logged in as a member with this role."""
+        from accounts import tokens
+
+        _, pair = tokens.open_session(membership=self.member(role), address=None, user_agent="tests")
+        return Client(self.server, {"Authorization": f"Bearer {pair.access_token}"})
+
+    def member(self, role: str) -> Any:
+        from accounts.models import Membership, User
+
+        if role not in self.members:
+            user = User(email=f"{role}-{uuid.uuid4().hex[:8]}@example.com", name=role.title(), password=_hashed())
+            user.save()
+            self.members[role] = Membership.objects.create(organization=self.organization, user=user, role=role)
+        return self.members[role]
+
+    def key(self, *scopes: str, **fields: Any) -> Client:
+        """A client with an API key of these scopes; all of them when none is named."""
+        return Client(self.server, {"x-api-key": self.new_key(*scopes, **fields)[1]})
+
+    def new_key(self, *scopes: str, **fields: Any) -> tuple[Any, str]:
+        from accounts import services
+        from accounts.actors import Actor
+
+        actor = Actor(organization=self.organization, role="owner", user=self.member("owner").user)
+        return services.create_api_key(actor=actor, name="tests", scopes=list(scopes or ("stt", "tts")), **fields)
+
+
+_hash: str = ""
+
+
+def _hashed() -> str:
+    """PASSWORD's hash, computed once: a hundred users need not cost a hundred Argon2 runs."""
+    global _hash
+    if not _hash:
+        from django.contrib.auth.hashers import make_password
+
+        _hash = make_password(PASSWORD)
+    return _hash
+
+
+def make_tenant(server: str) -> Tenant:
+    from accounts.models import Organization
+
+    slug = f"org-{uuid.uuid4().hex[:12]}"
+    return Tenant(server, Organization.objects.create(name=slug.title(), slug=slug))
+
+
+@pytest.fixture
+def tenant(server: str) -> Tenant:
+    return make_tenant(server)
+
+
+@pytest.fixture
+def other_tenant(server: str) -> Tenant:
+    return make_tenant(server)
+
+
+@pytest.fixture
+def anonymous(server: str) -> Client:
+    return Client(server)
+
+
+def error_of(response: httpx.Response, status: int, code: str | None = None) -> dict[str, Any]:
+    """The error of an answer, after checking that it has the contract's shape."""
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert {"type", "code", "message", "param", "request_id"} <= set(error)
+    assert error["request_id"] == response.headers["X-Request-ID"]
+    assert error["message"]
+    if code is not None:
+        assert error["code"] == code, error
+    return error

@@ -1,0 +1,36 @@
+"""A pytest plugin (`-p tests.environment`): settles paths and variables before Django's settings are read.
+
+Tests have a data folder, and so an embedded PostgreSQL, of their own; a developer's `.env` and data are not touched.
+TEST_DATABASE_URL runs them on another PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
+
+DATA_DIR = Path(tempfile.mkdtemp(prefix="speech-tests-"))
+
+os.environ.update(
+    DJANGO_SETTINGS_MODULE="config.settings",
+    ENV_FILE=os.devnull,
+    ENVIRONMENT="development",
+    DATA_DIR=str(DATA_DIR),
+    DATABASE_URL=os.environ.get("TEST_DATABASE_URL", ""),
+    REDIS_URL="",
+    S3_BUCKET="",
+    SECRET_KEY="tests-only-" + "x" * 50,
+    # Every test comes from a client address of its own (see conftest.Client), so failed log-ins do not add up.
+    TRUSTED_PROXIES="1",
+    LOG_LEVEL="WARNING",
+)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(DATA_DIR / "media", ignore_errors=True)

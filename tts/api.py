@@ -1,0 +1,245 @@
+"""/api/v1/tts/…"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+from accounts.actors import Access
+from accounts.models import Role
+from common import errors, storage
+from common.api import JsonView, paginated, paginated_schema
+from common.serializers import StrictSerializer, validated
+from common.streaming import in_thread
+from django.conf import settings
+from django.http import HttpRequest, StreamingHttpResponse
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
+from jobs.api import JobFieldsSerializer, JobQuerySerializer, item_error
+from ml import audio
+from ml.types import SynthesisOptions, Voice
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from tts import selectors, services
+from tts.models import TtsJob
+from tts.services import SynthesisRequest
+
+READ = Access(scope="tts")
+RUN = Access(role=Role.DEVELOPER, scope="tts")
+
+
+class SynthesisOptionsSerializer(StrictSerializer):
+    """How to speak; the same for one text, for a batch's defaults and for each of its items."""
+
+    language = serializers.CharField(max_length=35, required=False, help_text="BCP-47; default en-US.")
+    voice = serializers.CharField(max_length=100, required=False, help_text="An id of GET /tts/voices.")
+    model = serializers.CharField(max_length=100, required=False)
+    format = serializers.ChoiceField(choices=sorted(audio.CONTENT_TYPES), required=False, help_text="Default wav.")
+    sample_rate = serializers.IntegerField(min_value=8000, max_value=48000, required=False, help_text="Hertz.")
+    speed = serializers.FloatField(min_value=0.25, max_value=4.0, required=False, help_text="Default 1.")
+    pitch = serializers.FloatField(min_value=-12.0, max_value=12.0, required=False, help_text="Semitones; default 0.")
+    volume = serializers.FloatField(min_value=0.0, max_value=2.0, required=False, help_text="Linear gain; default 1.")
+    ssml = serializers.BooleanField(required=False, help_text="The text is SSML 1.1.")
+
+
+class SynthesizeSerializer(SynthesisOptionsSerializer):
+    text = serializers.CharField(trim_whitespace=False, help_text="Up to TTS_MAX_CHARACTERS characters.")
+    stream = serializers.BooleanField(required=False, default=False, help_text="Answer with audio as it is made.")
+
+
+class BatchItemSerializer(SynthesisOptionsSerializer):
+    text = serializers.CharField(trim_whitespace=False)
+    custom_id = serializers.CharField(max_length=100, required=False, help_text="Comes back with the item.")
+
+
+class BatchSerializer(SynthesisOptionsSerializer):
+    items = serializers.ListField(
+        child=serializers.DictField(), allow_empty=False, help_text="Each an item with `text`; see BatchItem."
+    )
+
+
+class TtsJobSerializer(JobFieldsSerializer):
+    audio_url = serializers.SerializerMethodField(help_text="Signed, expires, needs no header; null without audio.")
+
+    class Meta:
+        model = TtsJob
+        fields = (
+            "job_id", "status", "text", "characters", "language", "voice", "model", "format", "sample_rate",
+            "duration_seconds", "audio_url", "batch_id", "custom_id", "created_at", "started_at", "finished_at",
+            "error", "timings",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.URLField(allow_null=True))
+    def get_audio_url(self, job: TtsJob) -> str | None:
+        request: HttpRequest = self.context["request"]
+        return storage.signed_url(request, job.audio_key) if job.status == "succeeded" else None
+
+
+class SynthesizeView(JsonView):
+    access: ClassVar = {"POST": RUN}
+
+    @extend_schema(
+        request=SynthesizeSerializer,
+        responses={(200, "application/json"): TtsJobSerializer, (200, "audio/*"): bytes},
+    )
+    def post(self, request: Request) -> Response | StreamingHttpResponse:
+        """Speak a text: a finished job, or with `stream: true` the audio itself as it is made."""
+        fields = validated(SynthesizeSerializer, request.data)
+        stream = fields.pop("stream")
+        synthesis = _synthesis_request(fields)
+        if not stream:
+            job = services.synthesize(actor=self.actor, request=synthesis)
+            return Response(TtsJobSerializer(job, context={"request": request}).data)
+        job, chunks = services.synthesize_stream(actor=self.actor, request=synthesis)
+        response = StreamingHttpResponse(in_thread(chunks), content_type=audio.CONTENT_TYPES[synthesis.format])
+        response["X-Job-ID"] = str(job.id)
+        response["X-Sample-Rate"] = str(job.sample_rate)
+        response["X-Accel-Buffering"] = "no"  # nginx would hold the first audio back
+        return response
+
+
+class SynthesizeBatchView(JsonView):
+    access: ClassVar = {"POST": RUN}
+
+    class SynthesisBatchSerializer(serializers.Serializer):
+        batch_id = serializers.UUIDField()
+        items = serializers.ListField(
+            child=serializers.DictField(), help_text="In order: a job, or `{custom_id, error}`."
+        )
+
+    @extend_schema(request=BatchSerializer, responses={200: SynthesisBatchSerializer})
+    def post(self, request: Request) -> Response:
+        """Speak up to 100 texts; one that is wrong does not stop the others."""
+        defaults = validated(BatchSerializer, request.data)
+        items: list[dict[str, Any]] = defaults.pop("items")
+        if len(items) > settings.TTS_MAX_BATCH_ITEMS:
+            raise errors.InvalidRequest(
+                f"A batch holds at most {settings.TTS_MAX_BATCH_ITEMS} items.", code="batch_too_large", param="items"
+            )
+        requests = [_batch_item(defaults, item) for item in items]
+        batch_id, outcomes = services.synthesize_batch(actor=self.actor, requests=requests)
+        answers = [
+            TtsJobSerializer(outcome, context={"request": request}).data
+            if isinstance(outcome, TtsJob)
+            else {"custom_id": item.get("custom_id"), "error": item_error(outcome)}
+            for item, outcome in zip(items, outcomes, strict=True)
+        ]
+        return Response({"batch_id": str(batch_id), "items": answers})
+
+
+class TtsJobListView(JsonView):
+    access: ClassVar = {"GET": READ}
+
+    @extend_schema(
+        **paginated_schema(TtsJobSerializer, OpenApiParameter("status", str, enum=JobQuerySerializer.STATUSES)),
+        operation_id="tts_jobs_list",
+    )
+    def get(self, request: Request) -> Response:
+        """The organisation's synthesis jobs, newest first."""
+        query = validated(JobQuerySerializer, request.query_params)
+        jobs = selectors.list_jobs(actor=self.actor, status=query.get("status"))
+        return paginated(self, jobs, TtsJobSerializer, request=request)
+
+
+class TtsJobView(JsonView):
+    access: ClassVar = {"GET": READ, "DELETE": RUN}
+
+    @extend_schema(responses={200: TtsJobSerializer})
+    def get(self, request: Request, job_id: uuid.UUID) -> Response:
+        """One synthesis job."""
+        job = selectors.get_job(actor=self.actor, job_id=job_id)
+        return Response(TtsJobSerializer(job, context={"request": request}).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, job_id: uuid.UUID) -> Response:
+        """Cancel a job that runs; delete a finished one and its audio."""
+        services.delete_job(job=selectors.get_job(actor=self.actor, job_id=job_id))
+        return Response(status=204)
+
+
+# ── Voices ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class VoiceSerializer(serializers.Serializer):
+    id = serializers.CharField()
+    name = serializers.CharField()
+    language = serializers.CharField(help_text="BCP-47.")
+    gender = serializers.ChoiceField(choices=["male", "female", "neutral"], allow_null=True)
+    engine = serializers.CharField()
+    model = serializers.CharField()
+    kind = serializers.ChoiceField(choices=["builtin", "cloned"])
+    status = serializers.ChoiceField(choices=["training", "ready", "failed"])
+
+
+class VariantSerializer(serializers.Serializer):
+    id = serializers.CharField(help_text="Append it to the id of an espeak voice after a plus: `espeak:en-us+f2`.")
+    name = serializers.CharField()
+    gender = serializers.ChoiceField(choices=["male", "female", "neutral"], allow_null=True)
+
+
+class VoiceListView(JsonView):
+    access: ClassVar = {"GET": READ}
+
+    class VoicesSerializer(serializers.Serializer):
+        voices = VoiceSerializer(many=True)
+        variants = VariantSerializer(many=True)
+
+    class QuerySerializer(StrictSerializer):
+        language = serializers.CharField(max_length=35, required=False)
+
+    @extend_schema(
+        parameters=[OpenApiParameter("language", str, description="Only these, e.g. `en` or `en-GB`.")],
+        responses={200: VoicesSerializer},
+        operation_id="tts_voices_list",
+    )
+    def get(self, request: Request) -> Response:
+        """All voices that can speak now, and the variants that each espeak voice can be given."""
+        query = validated(self.QuerySerializer, request.query_params)
+        voices = selectors.list_voices(language=query.get("language"))
+        return Response(
+            {
+                "voices": [_voice(voice) for voice in voices],
+                "variants": [asdict(variant) for variant in selectors.list_variants()],
+            }
+        )
+
+
+class VoiceView(JsonView):
+    access: ClassVar = {"GET": READ}
+
+    @extend_schema(responses={200: VoiceSerializer})
+    def get(self, request: Request, voice_id: str) -> Response:
+        """One voice."""
+        return Response(_voice(selectors.get_voice(voice_id=voice_id)))
+
+
+# ── Helpers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _synthesis_request(fields: dict[str, Any]) -> SynthesisRequest:
+    fields = dict(fields)
+    request = {name: fields.pop(name) for name in ("text", "format", "custom_id") if name in fields}
+    return SynthesisRequest(options=SynthesisOptions(**fields), **request)
+
+
+def _batch_item(defaults: dict[str, Any], item: dict[str, Any]) -> SynthesisRequest | errors.ApiError:
+    serializer = BatchItemSerializer(data=item)
+    if serializer.is_valid():
+        return _synthesis_request({**defaults, **serializer.validated_data})
+    param, details = next(iter(serializer.errors.items()))
+    return errors.InvalidRequest(str(details[0]), code=f"parameter_{details[0].code}", param=param)
+
+
+def _voice(voice: Voice) -> dict[str, Any]:
+    return {
+        "id": voice.id,
+        "name": voice.name,
+        "language": voice.language,
+        "gender": voice.gender,
+        "engine": voice.engine,
+        "model": voice.model,
+        "kind": "builtin",
+        "status": "ready",
+    }

@@ -1,0 +1,33 @@
+"""Synthesis jobs."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from analytics.models import Task
+from django.db import models
+from jobs.models import Job
+
+
+class TtsJob(Job):
+    """One text, spoken once."""
+
+    task: ClassVar[str] = Task.TTS
+
+    text = models.TextField()
+    characters = models.PositiveIntegerField()
+    language = models.CharField(max_length=35)
+    voice = models.CharField(max_length=100)
+    model = models.CharField(max_length=100)
+    format = models.CharField(max_length=8)
+    sample_rate = models.PositiveIntegerField(help_text="Hertz.")
+    options = models.JSONField(default=dict, blank=True, help_text="speed, pitch, volume, ssml.")
+    duration_seconds = models.FloatField(null=True, blank=True)
+    audio_key = models.CharField(max_length=255, blank=True, help_text="Where the audio lies in the storage.")
+
+    class Meta(Job.Meta):
+        verbose_name = "synthesis job"
+        indexes: ClassVar = [
+            models.Index(fields=["organization", "-created_at"], name="tts_newest"),
+            models.Index(fields=["organization", "status", "-created_at"], name="tts_by_status"),
+        ]

@@ -1,0 +1,46 @@
+"""Reads: jobs and voices."""
+
+from __future__ import annotations
+
+import uuid
+
+from accounts.actors import Actor
+from common import errors
+from common.access import get_owned, owned_by
+from django.db.models import QuerySet
+from ml import tts as engine
+from ml.errors import UnknownVoice
+from ml.tts import Variant
+from ml.types import SynthesisOptions, Voice
+from tts.models import TtsJob
+
+
+def list_jobs(*, actor: Actor, status: str | None = None) -> QuerySet[TtsJob]:
+    jobs = owned_by(actor, TtsJob)
+    return jobs.filter(status=status) if status else jobs
+
+
+def get_job(*, actor: Actor, job_id: uuid.UUID) -> TtsJob:
+    return get_owned(actor, TtsJob, job_id)
+
+
+def list_voices(*, language: str | None = None) -> list[Voice]:
+    """Built-in voices, those of `language` (a BCP-47 tag or its first part) where it is given."""
+    voices = list(engine.voices())
+    if language is None:
+        return voices
+    wanted = language.lower()
+    return [voice for voice in voices if f"{voice.language.lower()}-".startswith(f"{wanted}-")]
+
+
+def list_variants() -> tuple[Variant, ...]:
+    """The timbres that any espeak voice can be given."""
+    return engine.variants()
+
+
+def get_voice(*, voice_id: str) -> Voice:
+    """A voice, with or without a variant."""
+    try:
+        return engine.resolve(SynthesisOptions(voice=voice_id))
+    except UnknownVoice as error:
+        raise errors.NotFound(error.message) from None

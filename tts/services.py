@@ -1,0 +1,267 @@
+"""Synthesis: a text becomes a job, audio in the storage and a usage record."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from accounts.actors import Actor
+from analytics.services import Metered
+from common import db, errors, storage
+from common.concurrency import in_request_context
+from django.conf import settings
+from django.utils import timezone
+from jobs import services as jobs
+from jobs.models import UNFINISHED, JobStatus
+from ml import audio
+from ml import tts as engine
+from ml.errors import MlError
+from ml.types import AudioChunk, SynthesisOptions, Voice
+from tts.models import TtsJob
+
+SPOOL_BYTES = 2 * 1024 * 1024
+"""Encoded audio stays in memory up to this size (45 s of 22 kHz wav), then goes to a temporary file."""
+
+
+BATCH_THREADS = 2 * (os.cpu_count() or 1)
+"""Of one batch: enough to keep the engine busy while audio is encoded and stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisRequest:
+    """One text and how to speak it. `format` is one of `ml.audio.CONTENT_TYPES`."""
+
+    text: str
+    options: SynthesisOptions
+    format: str = "wav"
+    custom_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A request that has been verified against the engine, and its audio, of which nothing is computed yet."""
+
+    request: SynthesisRequest
+    voice: Voice
+    options: SynthesisOptions  # with the voice settled
+    rate: int  # hertz
+    chunks: Iterator[AudioChunk]
+
+
+# ── One text, whole ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def synthesize(*, actor: Actor, request: SynthesisRequest, batch_id: uuid.UUID | None = None) -> TtsJob:
+    """Speaks the text and stores the audio; the finished job.
+
+    Raises `ml.errors.InvalidRequest` and its kinds before a job exists; later errors end the job as failed.
+    """
+    plan = _plan(request)
+    job = _create_job(actor, plan, batch_id)
+    with jobs.ending(job), tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+        timer = _Timer()
+        with db.released():
+            chunks = timer.timed(plan.chunks)
+            encoded = audio.encode_to_file(chunks, request.format, file, sample_rate=plan.rate)
+            file.seek(0)
+            storage.save(job.audio_key, file)
+        job.duration_seconds = encoded.duration_seconds
+        job.timings = timer.timings()
+        return jobs.succeed(job, metered=_metered(job, timer, len(request.text)))
+
+
+# ── One text, streamed ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def synthesize_stream(*, actor: Actor, request: SynthesisRequest) -> tuple[TtsJob, Iterator[bytes]]:
+    """The job, and its audio as it is made. What was sent is stored too.
+
+    Closing the iterator early cancels the job and bills the characters that were spoken until then.
+    """
+    plan = _plan(request)
+    job = _create_job(actor, plan, None)
+    timer = _Timer()
+    with jobs.ending(job):
+        encoded = audio.encode_stream(timer.timed(plan.chunks), request.format, sample_rate=plan.rate)
+    return job, _Teed(job, timer, encoded)
+
+
+class _Teed:
+    """Passes bytes on, keeps a copy, and ends the job when the bytes do or when it is closed.
+
+    A class rather than a generator: a generator that was never started runs no `finally`.
+    """
+
+    def __init__(self, job: TtsJob, timer: _Timer, encoded: Iterator[bytes]) -> None:
+        self._job, self._timer, self._encoded = job, timer, encoded
+        self._copy = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)
+        self._ended = False
+
+    def __iter__(self) -> _Teed:
+        return self
+
+    def __next__(self) -> bytes:
+        with jobs.ending(self._job):
+            piece = next(self._encoded, None)
+            if piece is None:
+                self._finish()
+            else:
+                self._copy.write(piece)
+        if piece is None:
+            raise StopIteration
+        return piece
+
+    def close(self) -> None:
+        if not self._ended:
+            self._ended = True
+            jobs.end_without_result(
+                self._job,
+                status=JobStatus.CANCELLED,
+                code="client_disconnected",
+                message="The client left before the end of the audio.",
+                metered=_metered(self._job, self._timer, self._timer.characters),
+            )
+        close = getattr(self._encoded, "close", lambda: None)
+        close()
+        self._copy.close()
+
+    def _finish(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._copy.seek(0)
+        with db.released():
+            storage.save(self._job.audio_key, self._copy)
+        self._job.duration_seconds = self._timer.audio_seconds
+        self._job.timings = self._timer.timings()
+        jobs.succeed(self._job, metered=_metered(self._job, self._timer, self._job.characters))
+
+
+# ── Many texts ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+BatchOutcome = TtsJob | MlError | errors.ApiError
+
+
+def synthesize_batch(
+    *, actor: Actor, requests: list[SynthesisRequest | errors.ApiError]
+) -> tuple[uuid.UUID, list[BatchOutcome]]:
+    """Speaks each text, a few at a time; an outcome for each, in order. One that fails does not stop the others.
+
+    requests: what was asked for, or the error that the item already is.
+    """
+    batch_id = jobs.new_batch_id()
+
+    def one(request: SynthesisRequest | errors.ApiError) -> BatchOutcome:
+        if isinstance(request, errors.ApiError):
+            return request
+        try:
+            return synthesize(actor=actor, request=request, batch_id=batch_id)
+        except (MlError, errors.ApiError) as error:
+            return error
+
+    with db.released(), ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch") as threads:
+        return batch_id, list(threads.map(in_request_context(one), requests))
+
+
+# ── Deleting ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def delete_job(*, job: TtsJob) -> None:
+    """Cancels a job that runs; deletes a finished one and its audio."""
+    if job.status in UNFINISHED:
+        cancelled = jobs.end_without_result(
+            job, status=JobStatus.CANCELLED, code="cancelled", message="The job was cancelled."
+        )
+        if cancelled:
+            return
+    storage.delete(job.audio_key)
+    job.delete()
+
+
+# ── Steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _plan(request: SynthesisRequest) -> _Plan:
+    """Everything that can be wrong with a request is found here, before there is a job."""
+    if len(request.text) > settings.TTS_MAX_CHARACTERS:
+        raise errors.InvalidRequest(
+            f"The text has {len(request.text):,} characters; the limit is {settings.TTS_MAX_CHARACTERS:,}.",
+            code="text_too_long",
+            param="text",
+        )
+    voice = engine.resolve(request.options)
+    native = engine.output_sample_rate(replace(request.options, sample_rate=None))
+    sample_rate = audio.choose_sample_rate(request.format, request.options.sample_rate, native)
+    options = replace(request.options, voice=voice.id, sample_rate=sample_rate)
+    return _Plan(request, voice, options, sample_rate, engine.synthesize(request.text, options))
+
+
+def _create_job(actor: Actor, plan: _Plan, batch_id: uuid.UUID | None) -> TtsJob:
+    request = plan.request
+    return TtsJob.objects.create(
+        **jobs.credentials(actor),
+        status=JobStatus.PROCESSING,
+        started_at=timezone.now(),
+        batch_id=batch_id,
+        custom_id=request.custom_id,
+        text=request.text,
+        characters=len(request.text),
+        language=plan.voice.language,
+        voice=plan.voice.id,
+        model=plan.voice.model,
+        format=request.format,
+        sample_rate=plan.rate,
+        options=_kept_options(plan.options),
+        audio_key=storage.new_key(actor.organization.id, "tts", audio.EXTENSIONS[request.format]),
+    )
+
+
+def _kept_options(options: SynthesisOptions) -> dict[str, Any]:
+    return {name: value for name, value in asdict(options).items() if name in ("speed", "pitch", "volume", "ssml")}
+
+
+def _metered(job: TtsJob, timer: _Timer, characters: int) -> Metered:
+    return Metered(
+        model=job.model,
+        characters=min(characters, job.characters),
+        audio_seconds=timer.audio_seconds,
+        compute_seconds=timer.engine_seconds,
+    )
+
+
+class _Timer:
+    """Measures what passes: the engine's seconds, the audio's, and the characters spoken."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self.engine_seconds = 0.0
+        self.first_chunk_seconds: float | None = None
+        self.audio_seconds = 0.0
+        self.characters = 0
+
+    def timed(self, chunks: Iterator[AudioChunk]) -> Iterator[AudioChunk]:
+        while True:
+            started = time.perf_counter()
+            chunk = next(chunks, None)
+            self.engine_seconds += time.perf_counter() - started
+            if chunk is None:
+                return
+            if self.first_chunk_seconds is None:
+                self.first_chunk_seconds = time.perf_counter() - self._started
+            self.audio_seconds += chunk.duration_seconds
+            self.characters += len(chunk.text)
+            yield chunk
+
+    def timings(self) -> dict[str, float]:
+        """Seconds: until the first audio, in the engine, and in all (encoding and storing included)."""
+        return {
+            "first_audio": round(self.first_chunk_seconds or 0.0, 4),
+            "engine": round(self.engine_seconds, 4),
+            "total": round(time.perf_counter() - self._started, 4),
+        }
