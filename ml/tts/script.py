@@ -1,0 +1,54 @@
+"""What a text becomes before it is spoken: runs of words in one style, and pauses between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+SayAs: TypeAlias = Literal["characters", "digits"]
+Emphasis: TypeAlias = Literal["none", "reduced", "moderate", "strong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a run of text is spoken. Everything is relative to the request's own speed, pitch and volume."""
+
+    voice: str  # voice id
+    rate: float = 1.0  # times the request's speed
+    pitch: float = 0.0  # semitones
+    pitch_range: float = 1.0  # times the voice's intonation range
+    volume: float = 1.0  # linear gain
+    emphasis: Emphasis | None = None
+    say_as: SayAs | None = None
+    phonemes: str | None = None  # the engine's phoneme mnemonics, spoken instead of the text
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Words in one style."""
+
+    text: str
+    style: Style
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Silence; it also ends the sentence."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What an engine speaks in one call: about a sentence, in one voice. `runs` is never empty."""
+
+    runs: tuple[Run, ...]
+    pause: bool = False  # whether it ends with the pause that parts it from the next
+
+    @property
+    def text(self) -> str:
+        return "".join(run.text for run in self.runs).strip()
+
+    @property
+    def voice(self) -> str:
+        return self.runs[0].style.voice

@@ -1,0 +1,157 @@
+"""Plain text made safe to speak, and cut into sentences.
+
+Works on any script: the classes come from the Unicode character database, through the `regex` package.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+
+import regex
+
+MAX_WEIGHT = 300
+"""About the letters in the longest piece: 20 seconds of speech, 10–15 ms of computing."""
+
+FIRST_CLAUSE = 120
+"""A longer first sentence is cut at a clause, so that the first audio comes soon. In letters."""
+
+_CONTROLS = regex.compile(
+    r"[\p{Cs}\p{Cn}"
+    r"\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"  # C0 and C1; \x01 starts espeak's own commands
+    r"\u00ad\u200b\u200e\u200f\u2060-\u206f\u202a-\u202e\u061c\ufeff\ufff0-\uffff\U000e0000-\U000e0fff"
+    # Private use, but for Klingon's conventional place: espeak uses U+E000–E0FF for commands of its own.
+    r"\ue000-\uf8cf\U000f0000-\U0010ffff]"
+)
+_LINE_ENDS = regex.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_SPEAKABLE = regex.compile(r"[\p{L}\p{N}\p{S}\p{Co}]")
+
+_CLOSERS = r"[\p{Pe}\p{Pf}\"'”’»]*"
+_SENTENCE_END = regex.compile(
+    rf"[.!?…]+{_CLOSERS}(?=\s|$)"  # Latin, Greek, Cyrillic: followed by a space, or it is "3.14" or "?q="
+    rf"|(?![.!?…])\p{{Sentence_Break=STerm}}+{_CLOSERS}"  # 。！？।॥؟۔። and the like need no space after them
+    rf"|[。．｡]+{_CLOSERS}"
+    r"|\n\s*(?!\p{Ll})(?=\S)"  # a line break, unless the sentence plainly goes on in the next line
+    r"|\n\s*\n"
+)
+_CLAUSE_END = regex.compile(rf"[,;:—–،؛、，；：]{_CLOSERS}(?=\s|(?<=[、，；：،؛]))")
+_SPACE = regex.compile(r"\s+")
+_GRAPHEME = regex.compile(r"\X")
+_ABBREVIATION = regex.compile(
+    r"(?:^|[\s(\p{Ps}])(?:\p{L}|(?:Mr|Mrs|Ms|Dr|Prof|Rev|Gen|Col|Capt|Sgt|Lt|St|Sr|Jr|Mt|No|Nr|vs|etc|cf|ca|approx|Fig"
+    r"|Inc|Ltd|Co|bzw|Hr|Fr|Sra|Sta|Mme|Mlle|e\.g|i\.e|z\.B|d\.h|p\.ej|\p{L}\.\p{L}))\.$"
+)
+
+
+def clean(text: str) -> str:
+    """`text` without what has no sound and may upset an engine.
+
+    Control characters, lone surrogates, unassigned and private-use characters, bidirectional controls, byte-order marks
+    and tag characters go; joiners stay, because Indic scripts, Persian and emoji are spelt with them.
+    """
+    return _CONTROLS.sub("", _LINE_ENDS.sub("\n", text))
+
+
+def is_speakable(text: str) -> bool:
+    """Whether there is a letter, digit or symbol in it; punctuation alone has no sound."""
+    return _SPEAKABLE.search(text) is not None
+
+
+def ends_sentence(text: str) -> bool:
+    """Whether a full stop or its like closes `text`."""
+    stripped = text.rstrip()
+    ends = [found.end() for found in _SENTENCE_END.finditer(stripped, max(0, len(stripped) - 12))]
+    return bool(ends) and ends[-1] == len(stripped) and not _ABBREVIATION.search(stripped[-12:])
+
+
+def weight(text: str) -> int:
+    """How long `text` takes to say, in letters of an alphabet: "7" and "語" are words, "🎉" is two."""
+    return len(text) if text.isascii() and not _HEAVY.search(text) else sum(map(_character_weight, text))
+
+
+_HEAVY = regex.compile(r"[0-9$%&+<=>@#^|~]")
+_WEIGHTS = {"So": 10, "Sm": 6, "Sc": 6, "Sk": 6, "Nd": 5, "No": 6, "Nl": 6, "Lo": 2}
+
+
+def _character_weight(character: str) -> int:
+    return _WEIGHTS.get(unicodedata.category(character), 1)
+
+
+def split(text: str, *, first_clause: int | None = FIRST_CLAUSE) -> Iterator[str]:
+    """Cuts cleaned `text` into pieces of a sentence each, `MAX_WEIGHT` at the most; joined, they are `text`.
+
+    A sentence that is too long is cut after a clause, else at a space, else between graphemes. `first_clause`: where to
+    cut a long first sentence, if a clause ends before it; None: treat it like the others.
+    """
+    position = 0
+    limit = first_clause
+    while position < len(text):
+        end = _piece_end(text, position, limit)
+        yield text[position:end]
+        position, limit = end, None
+
+
+def _piece_end(text: str, start: int, clause_limit: int | None) -> int:
+    horizon = _horizon(text, start)
+    end = _sentence_end(text, start, horizon)
+    if end is None:
+        end = len(text) if horizon == len(text) else _forced_end(text, start, horizon)
+    if clause_limit is not None and end - start > clause_limit:
+        return _last_end(_CLAUSE_END, text, start + 10, start + clause_limit) or end
+    return end
+
+
+def _horizon(text: str, start: int) -> int:
+    """The furthest that a piece from `start` may reach."""
+    window = text[start : start + MAX_WEIGHT]
+    if weight(window) <= MAX_WEIGHT:
+        return start + len(window)
+    total = 0
+    for index, character in enumerate(window):
+        total += _character_weight(character)
+        if total > MAX_WEIGHT:
+            return start + max(index, 1)
+    return start + len(window)
+
+
+def _sentence_end(text: str, start: int, horizon: int) -> int | None:
+    for found in _SENTENCE_END.finditer(text, start):
+        if found.end() > horizon:
+            return None
+        piece = text[start : found.end()]
+        if is_speakable(piece) and not _is_abbreviation(text, found, piece):
+            return found.end()
+    return None
+
+
+def _is_abbreviation(text: str, found: regex.Match[str], piece: str) -> bool:
+    if not found.group().startswith(".") or found.group() != ".":
+        return False
+    following = text[found.end() : found.end() + 3].strip()
+    return following[:1].islower() or (bool(following) and _ABBREVIATION.search(piece[-12:]) is not None)
+
+
+def _forced_end(text: str, start: int, horizon: int) -> int:
+    half = start + (horizon - start) // 3
+    return (
+        _last_end(_CLAUSE_END, text, half, horizon)
+        or _last_end(_SPACE, text, start + 1, horizon)
+        or _grapheme_end(text, start, horizon)
+    )
+
+
+def _last_end(pattern: regex.Pattern[str], text: str, start: int, end: int) -> int | None:
+    last = None
+    for found in pattern.finditer(text, start, end):
+        last = found.end()
+    return last
+
+
+def _grapheme_end(text: str, start: int, horizon: int) -> int:
+    """The last boundary between graphemes up to `horizon`; one that is longer than the whole piece is cut."""
+    last = start
+    for found in _GRAPHEME.finditer(text, start):
+        if found.end() > horizon:
+            break
+        last = found.end()
+    return last if last > start else horizon
