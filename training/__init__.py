@@ -1,0 +1,1 @@
+"""Training recipes. Nothing here imports Django; what they produce is served by `ml`."""
