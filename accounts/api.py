@@ -5,6 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Any, ClassVar
 
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
 from accounts import selectors, services, tokens
 from accounts.actors import ANY_SCOPE, PUBLIC, Access
 from accounts.models import ApiKey, LoginSession, Membership, Organization, Role, Scope, User
@@ -14,11 +20,6 @@ from common.api import JsonView, paginated, paginated_schema
 from common.network import client_address
 from common.ratelimit import LoginThrottle
 from common.serializers import StrictSerializer, validated
-from django.utils import timezone
-from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
-from rest_framework.request import Request
-from rest_framework.response import Response
 
 ADMIN = Access(role=Role.ADMIN)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from accounts import keys, tokens
-from accounts.actors import Actor
-from accounts.models import ApiKey, Role, User
-from common import context, errors
 from django.db.models import Q
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.request import Request
+
+from accounts import keys, tokens
+from accounts.actors import Actor
+from accounts.models import ApiKey, Role, User
+from common import context, errors
 
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 """A key in steady use writes its row this often, not at every request."""

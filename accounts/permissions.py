@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from accounts.actors import ANY_SCOPE, Access, Actor
-from common import errors
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
+
+from accounts.actors import ANY_SCOPE, Access, Actor
+from common import errors
 
 if TYPE_CHECKING:  # rest_framework.views loads this module while it is being loaded itself
     from rest_framework.views import APIView

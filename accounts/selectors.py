@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 
+from django.db.models import QuerySet
+
 from accounts.actors import Actor
 from accounts.models import ApiKey, Membership
 from common.access import get_owned, owned_by
-from django.db.models import QuerySet
 
 
 def list_api_keys(*, actor: Actor) -> QuerySet[ApiKey]:

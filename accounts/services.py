@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from accounts import keys, tokens
-from accounts.actors import ROLE_RANKS, Actor
-from accounts.models import ApiKey, LoginSession, Membership, Role, User
-from accounts.tokens import TokenPair
-from common import errors
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+
+from accounts import keys, tokens
+from accounts.actors import ROLE_RANKS, Actor
+from accounts.models import ApiKey, LoginSession, Membership, Role, User
+from accounts.tokens import TokenPair
+from common import errors
 
 # ── Log-in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -10,12 +10,13 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
-from accounts.models import LoginSession, Membership
-from common import errors
 from django.conf import settings
 from django.utils import timezone
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
+
+from accounts.models import LoginSession, Membership
+from common import errors
 
 SESSION_CLAIM = "sid"
 

@@ -6,14 +6,15 @@ import csv
 import io
 from typing import Any, ClassVar
 
-from accounts.actors import Access
-from analytics import selectors
-from common.api import JsonView
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+
+from accounts.actors import Access
+from analytics import selectors
+from common.api import JsonView
 
 GROUPS = ("day", "model", "api_key", "user")
 

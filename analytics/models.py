@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from common.models import OrganizationOwned
 from django.db import models
+
+from common.models import OrganizationOwned
 from jobs.models import JobStatus
 
 

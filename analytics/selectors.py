@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from accounts.actors import Actor
-from analytics.models import Task, UsageRecord
-from common.access import owned_by
 from django.db.models import Count, F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, TruncDate
 from django.utils import timezone
+
+from accounts.actors import Actor
+from analytics.models import Task, UsageRecord
+from common.access import owned_by
 from jobs.models import JobStatus
 
 _DONE = Q(status=JobStatus.SUCCEEDED)

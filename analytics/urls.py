@@ -1,4 +1,5 @@
-from analytics import api
 from django.urls import path
+
+from analytics import api
 
 urlpatterns = [path("usage", api.UsageView.as_view())]

@@ -6,14 +6,15 @@ import os
 import socket
 from typing import ClassVar
 
-from accounts.actors import Access
-from common.api import JsonView
 from drf_spectacular.utils import extend_schema
-from models_registry import selectors
-from models_registry.models import ModelStatus, ModelVersion
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
+
+from accounts.actors import Access
+from common.api import JsonView
+from models_registry import selectors
+from models_registry.models import ModelStatus, ModelVersion
 
 
 class ModelSerializer(serializers.ModelSerializer):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from analytics.models import Task
-from common.models import Identified
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+
+from analytics.models import Task
+from common.models import Identified
 
 
 class ModelStatus(models.TextChoices):

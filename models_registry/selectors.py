@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db.models import QuerySet
+
 from models_registry.models import ModelVersion
 
 

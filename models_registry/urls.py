@@ -1,4 +1,5 @@
 from django.urls import path
+
 from models_registry import api
 
 urlpatterns = [path("status", api.ModelStatusView.as_view())]

@@ -5,22 +5,23 @@ from __future__ import annotations
 import uuid
 from typing import Any, ClassVar
 
+from django.conf import settings
+from django.http import HttpResponse
+from django.utils.datastructures import MultiValueDict
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
 from accounts.actors import Access
 from accounts.models import Role
 from common import errors, storage
 from common.api import JsonView, paginated, paginated_schema
 from common.serializers import StrictSerializer, validated
-from django.conf import settings
-from django.http import HttpResponse
-from django.utils.datastructures import MultiValueDict
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from jobs.api import JobFieldsSerializer, JobQuerySerializer, item_error
 from ml.stt import subtitles
 from ml.types import TranscriptionOptions
-from rest_framework import serializers
-from rest_framework.parsers import MultiPartParser
-from rest_framework.request import Request
-from rest_framework.response import Response
 from stt import selectors, services
 from stt.models import SttJob, Transcription
 

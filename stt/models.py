@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.db import models
+
 from analytics.models import Task
 from common.models import OrganizationOwned
-from django.db import models
 from jobs.models import Job
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 
+from django.db.models import QuerySet
+
 from accounts.actors import Actor
 from common.access import get_owned, owned_by
-from django.db.models import QuerySet
 from ml.types import Segment, Word
 from stt.models import SttJob, Transcription
 

@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from accounts.actors import Actor
-from analytics.services import Metered
-from common import db, errors, storage
-from common.concurrency import in_request_context
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.utils import timezone
+
+from accounts.actors import Actor
+from analytics.services import Metered
+from common import db, errors, storage
+from common.concurrency import in_request_context
 from jobs import services as jobs
 from jobs.models import UNFINISHED, JobStatus
 from ml import stt as engine

@@ -43,6 +43,7 @@ def database(django_test_environment: None, django_db_blocker: Any) -> Iterator[
     nothing is rolled back under a server that works in other threads.
     """
     from django.test.utils import setup_databases, teardown_databases
+
     from models_registry.services import register_embedded
 
     with django_db_blocker.unblock():
@@ -56,6 +57,7 @@ def database(django_test_environment: None, django_db_blocker: Any) -> Iterator[
 def server(database: None) -> Iterator[str]:
     """The URL of the platform, served by uvicorn in this process so that tests can also look at its rows."""
     import uvicorn
+
     from config.asgi import application
 
     listener = socket.socket()

@@ -6,21 +6,22 @@ import uuid
 from dataclasses import asdict
 from typing import Any, ClassVar
 
+from django.conf import settings
+from django.http import HttpRequest, StreamingHttpResponse
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
 from accounts.actors import Access
 from accounts.models import Role
 from common import errors, storage
 from common.api import JsonView, paginated, paginated_schema
 from common.serializers import StrictSerializer, validated
 from common.streaming import in_thread
-from django.conf import settings
-from django.http import HttpRequest, StreamingHttpResponse
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from jobs.api import JobFieldsSerializer, JobQuerySerializer, item_error
 from ml import audio
 from ml.types import SynthesisOptions, Voice
-from rest_framework import serializers
-from rest_framework.request import Request
-from rest_framework.response import Response
 from tts import selectors, services
 from tts.models import TtsJob
 from tts.services import SynthesisRequest

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from analytics.models import Task
 from django.db import models
+
+from analytics.models import Task
 from jobs.models import Job
 
 

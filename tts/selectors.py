@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 
+from django.db.models import QuerySet
+
 from accounts.actors import Actor
 from common import errors
 from common.access import get_owned, owned_by
-from django.db.models import QuerySet
 from ml import tts as engine
 from ml.errors import UnknownVoice
 from ml.tts import Variant

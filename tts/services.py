@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from django.conf import settings
+from django.utils import timezone
+
 from accounts.actors import Actor
 from analytics.services import Metered
 from common import db, errors, storage
 from common.concurrency import in_request_context
-from django.conf import settings
-from django.utils import timezone
 from jobs import services as jobs
 from jobs.models import UNFINISHED, JobStatus
 from ml import audio

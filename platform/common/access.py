@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 from typing import TypeVar
 
+from django.db.models import QuerySet
+
 from accounts.actors import Actor
 from common import errors
 from common.models import OrganizationOwned
-from django.db.models import QuerySet
 
 Owned = TypeVar("Owned", bound=OrganizationOwned)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from accounts.models import Organization, Role
 from django.db.models import QuerySet
 from django.http import HttpRequest
+
+from accounts.models import Organization, Role
 
 
 def owned_organizations(request: HttpRequest) -> QuerySet[Organization]:

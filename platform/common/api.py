@@ -6,21 +6,22 @@ import logging
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from accounts.actors import Access, Actor
-from common import errors
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFilesSent
 from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, JsonResponse
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
-from ml.errors import MlError
 from rest_framework import exceptions as drf
 from rest_framework import serializers
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+
+from accounts.actors import Access, Actor
+from common import errors
+from ml.errors import MlError
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,9 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from common import context, errors
 from django.conf import settings
+
+from common import context, errors
 
 Message = dict[str, Any]
 Application = Callable[[Message, Callable, Callable], Awaitable[None]]

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import django
-from accounts.actors import PUBLIC
-from common import storage
-from common.api import JsonView
 from django.conf import settings
 from django.db import connection
 from drf_spectacular.utils import extend_schema
-from ml import stt, tts
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
+
+from accounts.actors import PUBLIC
+from common import storage
+from common.api import JsonView
+from ml import stt, tts
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
-from common import context
 from pythonjsonlogger.json import JsonFormatter as BaseJsonFormatter
+
+from common import context
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "request_id", "organization_id"}
 

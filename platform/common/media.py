@@ -7,13 +7,14 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from typing import ClassVar
 
+from django.http import HttpResponse, StreamingHttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+
 from accounts.actors import PUBLIC
 from common import storage
 from common.api import JsonView
 from common.streaming import in_thread
-from django.http import HttpResponse, StreamingHttpResponse
-from drf_spectacular.utils import extend_schema
-from rest_framework.request import Request
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _TYPES = {".opus": "audio/ogg", ".pcm": "application/octet-stream", ".aac": "audio/aac", ".flac": "audio/flac"}

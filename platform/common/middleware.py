@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 
-from common import context
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+
+from common import context
 
 log = logging.getLogger("request")
 

@@ -11,13 +11,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from common import errors
 from django.conf import settings
 from django.core import signing
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.http import HttpRequest
 from django.utils import timezone
+
+from common import errors
 
 log = logging.getLogger(__name__)
 

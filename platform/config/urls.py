@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from common.health import HealthView, ReadyView, VersionView
-from common.media import MediaView
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from common.health import HealthView, ReadyView, VersionView
+from common.media import MediaView
 
 api = [
     path("auth/", include("accounts.urls")),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
 from common.errors import ApiError, error_type
 from common.serializers import StrictSerializer
-from drf_spectacular.utils import extend_schema_field
 from jobs.models import Job, JobStatus
 from ml.errors import MlError
-from rest_framework import serializers
 
 
 class JobErrorSerializer(serializers.Serializer):

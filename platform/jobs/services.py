@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from django.db import transaction
+from django.utils import timezone
+
 from accounts.actors import Actor
 from analytics import services as usage
 from common import context, errors
-from django.db import transaction
-from django.utils import timezone
 from jobs.models import UNFINISHED, Job, JobStatus
 from ml.errors import Cancelled, MlError
 

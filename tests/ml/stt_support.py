@@ -12,6 +12,8 @@ import av
 import numpy as np
 import pytest
 
+from ml.audio.decode import decode
+
 ROOT = Path(__file__).resolve().parents[2]
 OWNED = ROOT / "tests" / "audio"
 REAL = Path(os.environ.get("SPEECH_DATA", ROOT.parent / "shared" / "speech"))
@@ -112,3 +114,18 @@ def wait_for(condition, seconds=10):
     while not condition():
         assert time.monotonic() < deadline, "the awaited did not happen"
         time.sleep(0.001)
+
+
+def pcm_of(clip):
+    """(n,) int16, 16 kHz."""
+    with decode(clip.path) as audio:
+        return audio.samples
+
+
+def write_pcm(path, samples):
+    """(n,) int16 at 16 kHz → FLAC, whose bytes are few where there is silence."""
+    return write_audio(path, samples.astype(np.float32) / 32767, 16_000, codec="flac")
+
+
+def silence(seconds):
+    return np.zeros(int(seconds * 16_000), np.int16)

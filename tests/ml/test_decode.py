@@ -46,7 +46,7 @@ def dominant_hertz(samples):
     return np.argmax(spectrum) * 16_000 / len(samples)
 
 
-@pytest.mark.parametrize(("name", "codec", "rate", "layout"), FORMATS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "codec", "rate", "layout"), FORMATS, ids=str)
 def test_decodes_format(tmp_path, name, codec, rate, layout):
     path = write_audio(tmp_path / name, tone(440, 2, rate), rate, codec=codec, layout=layout)
     with decode(path) as audio:

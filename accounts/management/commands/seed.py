@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from accounts.models import Membership, Organization, Role, User
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
 from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils.text import slugify
+
+from accounts.models import Membership, Organization, Role, User
 from models_registry.services import register_embedded
 
 DEFAULT_PASSWORD = "ChangeMe123!"  # noqa: S105  (public on purpose; the warning below asks to change it)

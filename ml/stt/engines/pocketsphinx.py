@@ -91,6 +91,8 @@ class Decoder:
 
     def decode(self, pcm: bytes) -> list[tuple[str, float, float, float]]:
         """16 kHz mono s16le → (word, start seconds, end seconds, posterior probability in the word lattice)."""
+        if not pcm:  # which the library refuses
+            return []
         with warnings.catch_warnings():
             # Called unnecessary, but it alone resets the noise tracker: without it a result depends on what this
             # decoder heard before. The cepstral mean is the utterance's own, by `full_utt`.

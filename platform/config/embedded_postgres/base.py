@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from config.embedded_postgres import socket_directory
 from django.db.backends.postgresql import base
+
+from config.embedded_postgres import socket_directory
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

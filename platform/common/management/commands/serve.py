@@ -9,12 +9,13 @@ import sys
 from typing import Any
 
 import uvicorn
-from accounts.management.commands.seed import default_password_in_use
-from accounts.models import Organization
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
+
+from accounts.management.commands.seed import default_password_in_use
+from accounts.models import Organization
 from ml import stt, tts
 
 
