@@ -50,7 +50,7 @@ class TokenPairSerializer(serializers.Serializer):
 
 class LoginView(JsonView):
     access: ClassVar = {"POST": PUBLIC}
-    authentication_classes: ClassVar[list] = []
+    authentication_classes = ()
 
     class LoginRequestSerializer(serializers.Serializer):
         email = serializers.CharField(max_length=254)
@@ -90,7 +90,7 @@ class LoginView(JsonView):
 
 class RefreshView(JsonView):
     access: ClassVar = {"POST": PUBLIC}
-    authentication_classes: ClassVar[list] = []
+    authentication_classes = ()
 
     class RefreshRequestSerializer(serializers.Serializer):
         refresh_token = serializers.CharField(max_length=4000)
@@ -145,16 +145,19 @@ class MeView(JsonView):
 # ── API keys ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+_API_KEY_FIELDS: tuple[str, ...] = (
+    "id", "name", "prefix", "last4", "scopes", "rate_limit", "expires_at", "last_used_at", "revoked_at", "created_at",
+    "created_by",
+)  # fmt: skip
+
+
 class ApiKeySerializer(serializers.ModelSerializer):
     scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.choices))
     created_by = serializers.EmailField(source="created_by.email", allow_null=True, default=None)
 
     class Meta:
         model = ApiKey
-        fields = (
-            "id", "name", "prefix", "last4", "scopes", "rate_limit", "expires_at", "last_used_at", "revoked_at",
-            "created_at", "created_by",
-        )  # fmt: skip
+        fields = _API_KEY_FIELDS
         read_only_fields = fields
 
 
@@ -162,7 +165,7 @@ class ApiKeyWithSecretSerializer(ApiKeySerializer):
     key = serializers.CharField(help_text="The key itself. It is not shown again.")
 
     class Meta(ApiKeySerializer.Meta):
-        fields = (*ApiKeySerializer.Meta.fields, "key")
+        fields = (*_API_KEY_FIELDS, "key")
         read_only_fields = fields
 
 

@@ -78,7 +78,7 @@ def _bearer(request: Request) -> str:
 
 class CredentialScheme(OpenApiAuthenticationExtension):
     target_class = CredentialAuthentication
-    name = ("bearer", "apiKey")
+    name = ["bearer", "apiKey"]  # noqa: RUF012  (the base class declares a plain list)
 
     def get_security_definition(self, auto_schema: object) -> list[dict[str, str]]:
         return [

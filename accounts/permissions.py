@@ -21,7 +21,7 @@ class ActorPermission(BasePermission):
         access: Access | None = getattr(view, "access", {}).get(_effective(request.method))
         if access is not None and access.public:
             return True
-        if request.auth is None:
+        if not isinstance(request.auth, Actor):
             raise errors.NotAuthenticated("Send an access token or an API key.")
         if access is not None:
             check_access(request.auth, access)

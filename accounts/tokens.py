@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.utils import timezone
@@ -100,5 +100,5 @@ def _pair(session: LoginSession, jti: str) -> TokenPair:
     return TokenPair(str(access), str(refresh), settings.ACCESS_TOKEN_MINUTES * 60)
 
 
-def _refresh_expiry() -> timezone.datetime:
+def _refresh_expiry() -> datetime:
     return timezone.now() + timedelta(days=settings.REFRESH_TOKEN_DAYS)

@@ -63,7 +63,7 @@ class PeriodSerializer(serializers.Serializer):
 
 class UsageView(JsonView):
     access: ClassVar = {"GET": Access()}
-    renderer_classes: ClassVar = [JSONRenderer, CsvRenderer]
+    renderer_classes = (JSONRenderer, CsvRenderer)
 
     class QuerySerializer(serializers.Serializer):
         days = serializers.IntegerField(default=30, min_value=1, max_value=366)

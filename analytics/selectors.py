@@ -36,7 +36,7 @@ def usage_summary(*, actor: Actor, days: int, group_by: Iterable[str] = ()) -> d
     first = last - timedelta(days=days - 1)
     records = owned_by(actor, UsageRecord).filter(created_at__gte=datetime.combine(first, time.min, UTC))
     daily = _daily(records, first, days)
-    groups = {group: list(_grouped(records, group)) for group in group_by if group in _GROUPS}
+    groups = {group: _grouped(records, group) for group in group_by if group in _GROUPS}
     return {
         "total_tts_characters": sum(day["tts_characters"] for day in daily),
         "total_stt_seconds": round(sum(day["stt_seconds"] for day in daily), 3),
@@ -55,9 +55,9 @@ def _daily(records: QuerySet[UsageRecord], first: date, days: int) -> list[dict[
     return [_rounded({**zeros, **found.get(day, {}), "date": day.isoformat()}) for day in dates]
 
 
-def _grouped(records: QuerySet[UsageRecord], group: str) -> Iterable[dict[str, Any]]:
-    rows = records.order_by().values(**_GROUPS[group]).annotate(**_SUMS).order_by("-tts_characters", "-stt_seconds")
-    return (_rounded(row) for row in rows)
+def _grouped(records: QuerySet[UsageRecord], group: str) -> list[dict[str, Any]]:
+    rows = [_rounded(dict(row)) for row in records.order_by().values(**_GROUPS[group]).annotate(**_SUMS)]
+    return sorted(rows, key=lambda row: (row["tts_characters"], row["stt_seconds"]), reverse=True)
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:

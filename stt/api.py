@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.utils.datastructures import MultiValueDict
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -129,7 +129,7 @@ class SttJobSerializer(JobFieldsSerializer):
 
 class TranscribeView(JsonView):
     access: ClassVar = {"POST": RUN}
-    parser_classes: ClassVar = [MultiPartParser]
+    parser_classes = (MultiPartParser,)
 
     @extend_schema(
         request={"multipart/form-data": TranscribeSerializer},
@@ -146,7 +146,7 @@ class TranscribeView(JsonView):
 
 class BatchTranscribeView(JsonView):
     access: ClassVar = {"POST": RUN}
-    parser_classes: ClassVar = [MultiPartParser]
+    parser_classes = (MultiPartParser,)
 
     class TranscriptionBatchSerializer(serializers.Serializer):
         batch_id = serializers.UUIDField()
@@ -242,7 +242,7 @@ _FORMATS = {
 
 def _form_and_query(request: Request) -> Any:
     """Form fields, and those of the query string that the form does not have."""
-    merged = MultiValueDict(dict(request.data.lists()))
+    merged = MultiValueDict(dict(cast(QueryDict, request.data).lists()))
     for name, values in request.query_params.lists():
         if name not in merged:
             merged.setlist(name, values)

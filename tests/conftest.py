@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import socket
@@ -133,17 +134,12 @@ class Tenant:
         return services.create_api_key(actor=actor, name="tests", scopes=list(scopes or ("stt", "tts")), **fields)
 
 
-_hash: str = ""
-
-
+@functools.cache
 def _hashed() -> str:
     """PASSWORD's hash, computed once: a hundred users need not cost a hundred Argon2 runs."""
-    global _hash
-    if not _hash:
-        from django.contrib.auth.hashers import make_password
+    from django.contrib.auth.hashers import make_password
 
-        _hash = make_password(PASSWORD)
-    return _hash
+    return make_password(PASSWORD)
 
 
 def make_tenant(server: str) -> Tenant:

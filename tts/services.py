@@ -101,7 +101,7 @@ class _Teed:
 
     def __init__(self, job: TtsJob, timer: _Timer, encoded: Iterator[bytes]) -> None:
         self._job, self._timer, self._encoded = job, timer, encoded
-        self._copy = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)
+        self._copy = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  (`close` closes it)
         self._ended = False
 
     def __iter__(self) -> _Teed:

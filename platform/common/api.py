@@ -91,32 +91,38 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 
 
 def _answer(error: Exception) -> Response | None:
+    answer: Response | None = None
     match error:
         case errors.ApiError():
-            return _response(
-                error.status, error.code, error.message, error.param, error.retry_after_seconds, error.extra
-            )
+            retry_after = error.retry_after_seconds
+            answer = _response(error.status, error.code, error.message, error.param, retry_after, error.extra)
         case MlError():
-            retry_after = 2 if error.status == 503 else None
-            return _response(error.status, error.code, error.message, error.param, retry_after)
+            answer = _response(error.status, error.code, error.message, error.param)
         case drf.ValidationError():
             param, message, code = next(_flatten(error.get_full_details()))
-            return _response(400, f"parameter_{code}" if param else code, message, param)
+            answer = _response(400, f"parameter_{code}" if param else code, message, param)
         case drf.Throttled():
-            return _response(429, "rate_limited", str(error.detail), None, int(error.wait or 1))
+            answer = _response(429, "rate_limited", str(error.detail), None, int(getattr(error, "wait", None) or 1))
         case drf.APIException():
-            return _drf_answer(error)
-        case Http404():
-            return _response(404, "not_found", "There is nothing here.")
-        case DjangoPermissionDenied():
-            return _response(403, "permission_denied", "You may not do this.")
-        case RequestDataTooBig() | TooManyFilesSent():
-            return _response(413, "request_too_large", "The request has too much data or too many files.")
-        case SuspiciousOperation():
-            return _response(400, "invalid_request", "The request is malformed.")
-        case OperationalError() | InterfaceError():
-            return _response(503, "database_unavailable", "The database does not answer; try again.", None, 2)
-    return None
+            answer = _drf_answer(error)
+        case _:
+            for kinds, (status, code, message) in _FOREIGN_ERRORS.items():
+                if isinstance(error, kinds):
+                    answer = _response(status, code, message)
+    return answer
+
+
+_TOO_BIG = (413, "request_too_large", "The request has too much data or too many files.")
+_MALFORMED = (400, "invalid_request", "The request is malformed.")
+_FORBIDDEN = (403, "permission_denied", "You may not do this.")
+# Subclasses come after their bases: the last entry that fits answers.
+_FOREIGN_ERRORS: dict[tuple[type[Exception], ...], tuple[int, str, str]] = {
+    (Http404,): (404, "not_found", "There is nothing here."),
+    (DjangoPermissionDenied,): _FORBIDDEN,
+    (SuspiciousOperation,): _MALFORMED,
+    (RequestDataTooBig, TooManyFilesSent): _TOO_BIG,
+    (OperationalError, InterfaceError): (503, "database_unavailable", "The database does not answer; try again."),
+}
 
 
 _DRF_CODES = {
@@ -147,7 +153,7 @@ def _response(
     body = errors.error_body(status, code=code, message=message, param=param, extra=extra)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     if status in (429, 503):
-        headers["Retry-After"] = str(retry_after_seconds or 1)
+        headers["Retry-After"] = str(retry_after_seconds or 2)
     return Response(body, status=status, headers=headers)
 
 
@@ -172,13 +178,11 @@ def error_answer(status: int, code: str, message: str) -> JsonResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
-    if isinstance(exception, RequestDataTooBig | TooManyFilesSent):
-        return error_answer(413, "request_too_large", "The request has too much data or too many files.")
-    return error_answer(400, "invalid_request", "The request is malformed.")
+    return error_answer(*(_TOO_BIG if isinstance(exception, RequestDataTooBig | TooManyFilesSent) else _MALFORMED))
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> JsonResponse:
-    return error_answer(403, "permission_denied", "You may not do this.")
+    return error_answer(*_FORBIDDEN)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> JsonResponse:

@@ -26,7 +26,7 @@ class BodyLimit:
     async def __call__(self, scope: Message, receive: Callable, send: Callable) -> None:
         if scope["type"] != "http":
             return await self._application(scope, receive, send)
-        headers = {name: value for name, value in scope["headers"]}
+        headers = dict(scope["headers"])
         limit = _limit(headers)
         if _declared(headers) > limit:
             return await _refuse(headers, limit, send)

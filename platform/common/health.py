@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 class PublicView(JsonView):
     access: ClassVar = {"GET": PUBLIC}
-    authentication_classes: ClassVar[list] = []
-    throttle_classes: ClassVar[list] = []
+    authentication_classes = ()
+    throttle_classes = ()
 
 
 class HealthView(PublicView):

@@ -22,7 +22,7 @@ _TYPES = {".opus": "audio/ogg", ".pcm": "application/octet-stream", ".aac": "aud
 
 class MediaView(JsonView):
     access: ClassVar = {"GET": PUBLIC}
-    authentication_classes: ClassVar[list] = []
+    authentication_classes = ()
 
     @extend_schema(responses={(200, "audio/*"): bytes, (206, "audio/*"): bytes, 416: None})
     def get(self, request: Request, token: str, name: str) -> HttpResponse | StreamingHttpResponse:
@@ -57,7 +57,7 @@ def _content_type(key: str) -> str:
 
 
 def _requested_range(header: str, total: int) -> tuple[int, int, bool] | None:
-    """(first, last, partial) of a single range, the whole for anything else, None when it lies outside (RFC 9110 14)."""
+    """(first, last, partial) of one range, the whole for anything else, None when it lies outside (RFC 9110, 14)."""
     match = _RANGE.fullmatch(header.strip())
     if not match or match.groups() == ("", "") or total == 0:
         return 0, total - 1, False

@@ -1,4 +1,4 @@
-"""Requests a minute, counted by django-ratelimit in the cache: for each actor, for each organisation, and for log-ins."""
+"""Requests a minute, counted by django-ratelimit in the cache: for actors, for organisations, and for log-ins."""
 
 from __future__ import annotations
 

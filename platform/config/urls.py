@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from common.health import HealthView, ReadyView, VersionView
 from common.media import MediaView
 
-api = [
+api: list[URLPattern | URLResolver] = [
     path("auth/", include("accounts.urls")),
     path("tts/", include("tts.urls")),
     path("stt/", include("stt.urls")),
