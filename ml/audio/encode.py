@@ -321,6 +321,11 @@ _CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "adts", "flac": "flac"}
 _CODECS = {"mp3": "libmp3lame", "opus": "libopus", "aac": "aac", "flac": "flac"}
 _BITS_PER_SECOND = {"mp3": 64_000, "opus": 32_000, "aac": 64_000}
 """For mono speech: transparent, or nearly. MPEG's low rates (below 16 kHz) allow 64 kbit/s at the most."""
+_CODEC_OPTIONS = {
+    "aac": {"aac_coder": "fast"},  # five times faster than the default search, at the same size
+    "mp3": {"compression_level": "7"},  # LAME's -q: twice as fast as the default
+    "opus": {"application": "voip", "compression_level": "5"},
+}
 _PAGE_MICROSECONDS = "200000"
 
 
@@ -331,7 +336,9 @@ class _Compressed:
         self._format = format
         self._sample_rate = sample_rate
         self._container: av.container.OutputContainer | None = self._open(sink, format)
-        stream: Any = self._container.add_stream(_CODECS[format], rate=sample_rate)
+        stream: Any = self._container.add_stream(
+            _CODECS[format], rate=sample_rate, options=_CODEC_OPTIONS.get(format, {})
+        )
         stream.layout = "mono"
         if format in _BITS_PER_SECOND:
             stream.bit_rate = _BITS_PER_SECOND[format]

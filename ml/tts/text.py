@@ -115,7 +115,8 @@ def _horizon(text: str, start: int) -> int:
 
 
 def _sentence_end(text: str, start: int, horizon: int) -> int | None:
-    for found in _SENTENCE_END.finditer(text, start):
+    # A little further than the horizon, to see what follows; to search the whole text each time would be quadratic.
+    for found in _SENTENCE_END.finditer(text, start, min(len(text), horizon + 8)):
         if found.end() > horizon:
             return None
         piece = text[start : found.end()]
@@ -150,7 +151,7 @@ def _last_end(pattern: regex.Pattern[str], text: str, start: int, end: int) -> i
 def _grapheme_end(text: str, start: int, horizon: int) -> int:
     """The last boundary between graphemes up to `horizon`; one that is longer than the whole piece is cut."""
     last = start
-    for found in _GRAPHEME.finditer(text, start):
+    for found in _GRAPHEME.finditer(text, start, min(len(text), horizon + 64)):
         if found.end() > horizon:
             break
         last = found.end()

@@ -219,6 +219,26 @@ def test_a_long_text_starts_soon_and_an_abandoned_one_holds_nothing():
         assert all(threads.map(lambda _: len(speak("A short one.")), range(8)))
 
 
+def test_long_texts_do_not_keep_a_short_one_waiting():
+    stop, made = threading.Event(), []
+
+    def read_aloud():
+        for chunk in ml.tts.synthesize("This sentence is spoken over and over again. " * 2000, SynthesisOptions()):
+            made.append(chunk)
+            if stop.is_set():
+                return
+
+    with ThreadPoolExecutor(6) as threads:
+        readers = [threads.submit(read_aloud) for _ in range(6)]
+        while not made:
+            assert not any(reader.done() for reader in readers)
+        before = len(made)
+        speak("A short one.")
+        waited = len(made) - before
+        stop.set()
+    assert waited <= 12  # each of the six had a turn, and those under way
+
+
 @pytest.mark.parametrize("text", ["<b>bold</b> & more", "[[h@l'oU]] there", "<audio src='/etc/passwd'/> spoken"])
 def test_plain_text_is_spoken_literally(text):
     assert seconds(text) > seconds("bold more")

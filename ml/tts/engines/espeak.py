@@ -17,6 +17,7 @@ import numpy as np
 from ml import errors
 from ml.tts import languages
 from ml.tts.engines.espeak_process import SAMPLE_RATE
+from ml.tts.engines.turns import Turns
 from ml.tts.script import Run, Style, Utterance
 from ml.types import PcmSamples, Voice
 from ml.workers import WorkerPool
@@ -93,7 +94,9 @@ def speak(utterance: Utterance, *, speed: float, pitch: float, cancel: threading
     speed: times the normal rate; pitch: semitones. Raises `EngineFailed`, `EngineUnavailable` or `Cancelled`.
     """
     request = _request(utterance, speed, pitch)
-    pcm = _pool().call("speak", request, cancel=cancel, timeout_seconds=_CALL_SECONDS)
+    pool = _pool()
+    with _turns().turn(cancel):
+        pcm = pool.call("speak", request, cancel=cancel, timeout_seconds=_CALL_SECONDS)
     return np.frombuffer(pcm, dtype=np.int16)
 
 
@@ -106,6 +109,11 @@ def _pool() -> WorkerPool:
     paths = {"library": espeakng_loader.get_library_path(), "data": espeakng_loader.get_data_path()}
     size = os.cpu_count() or 1
     return WorkerPool("ml.tts.engines.espeak_process:Synthesizer", paths, size=size, memory_bytes=_MEMORY_BYTES)
+
+
+@functools.cache
+def _turns() -> Turns:
+    return Turns(_pool().size)
 
 
 # ── Voices ──────────────────────────────────────────────────────────────────────────────────────────────────────────
