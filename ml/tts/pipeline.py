@@ -38,7 +38,8 @@ def synthesize(text: str, options: SynthesisOptions, *, cancel: threading.Event 
     voice = resolve(options)
     _verify(text, options)
     if options.ssml:
-        items: list[Run | Pause] = list(ssml.parse(text, voice=voice.id, find_voice=_find_ssml_voice))
+        chosen = options.voice is not None
+        items: list[Run | Pause] = ssml.parse(text, voice=voice, chosen=chosen, find_voice=_find_ssml_voice)
     else:
         items = [Run(plain.clean(text), Style(voice.id))]
     if not any(isinstance(item, Run) and (item.style.phonemes or plain.is_speakable(item.text)) for item in items):

@@ -24,9 +24,11 @@ import defusedxml.sax
 import regex
 
 from ml import errors
+from ml.tts import languages
 from ml.tts import text as plain
 from ml.tts.phonemes import UnknownPhoneme, from_ipa
 from ml.tts.script import Emphasis, Pause, Run, SayAs, Style
+from ml.types import Voice
 
 MAX_DEPTH = 50
 MAX_ELEMENTS = 20_000
@@ -72,14 +74,16 @@ VoiceFinder: TypeAlias = Callable[[str | None, str | None, str | None, str], str
 """(voice id, BCP-47 language, gender, the voice so far) → voice id; raises `InvalidRequest`."""
 
 
-def parse(document: str, *, voice: str, find_voice: VoiceFinder) -> list[Item]:
-    """The runs and pauses of an SSML document, first of them in `voice`.
+def parse(document: str, *, voice: Voice, chosen: bool, find_voice: VoiceFinder) -> list[Item]:
+    """The runs and pauses of an SSML document, which begins in `voice`.
 
+    chosen: the caller named the voice, so that the document's own language does not replace it by another voice of the
+    same language; every document has an `xml:lang`, and few mean a voice by it.
     Raises `SsmlInvalid`, whose message ends with the line and the column.
     """
     parser = defusedxml.sax.make_parser()
     parser.forbid_dtd = True
-    reader = _Reader(voice, find_voice)
+    reader = _Reader(voice.id, voice.language if chosen else None, find_voice)
     parser.setContentHandler(reader)
     # Characters that are not XML are refused where they stand; lone surrogates cannot even be encoded.
     source = io.BytesIO(document.lstrip("\ufeff \t\r\n").encode("utf-8", "replace"))
@@ -109,8 +113,9 @@ class _Element:
 class _Reader(xml.sax.handler.ContentHandler):
     """Follows the document and notes what is to be spoken."""
 
-    def __init__(self, voice: str, find_voice: VoiceFinder) -> None:
+    def __init__(self, voice: str, chosen_language: str | None, find_voice: VoiceFinder) -> None:
         super().__init__()
+        self._chosen_language = chosen_language
         self.items: list[Item] = []
         self._find_voice = find_voice
         self._stack = [_Element("", Style(voice), False)]
@@ -171,6 +176,9 @@ class _Reader(xml.sax.handler.ContentHandler):
     # ── Elements: each gives what holds within it ──
 
     def _start_speak(self, element: _Element, attributes: Attributes) -> _Element:
+        chosen, own = self._chosen_language, attributes.get("xml:lang")
+        if chosen and own and languages.primary(chosen) == languages.primary(own):
+            return element
         return self._in_language(element, attributes)
 
     def _start_p(self, element: _Element, attributes: Attributes) -> _Element:

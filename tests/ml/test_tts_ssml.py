@@ -38,6 +38,17 @@ def test_the_whole_document_may_have_a_prologue():
     assert np.array_equal(spoken, plain("Bonjour.", language="fr-FR"))
 
 
+def test_the_language_of_the_document_picks_a_voice_unless_one_was_chosen():
+    document = '<speak xml:lang="en-GB">Bath and grass.</speak>'
+
+    def spoken(**options):
+        chunks = ml.tts.synthesize(document, SynthesisOptions(ssml=True, **options))
+        return np.concatenate([chunk.samples for chunk in chunks])
+
+    assert np.array_equal(spoken(), plain("Bath and grass.", language="en-GB"))
+    assert np.array_equal(spoken(voice="espeak:en-us+f2"), plain("Bath and grass.", voice="espeak:en-us+f2"))
+
+
 @pytest.mark.parametrize(("time", "seconds"), [("500ms", 0.5), ("2s", 2.0), ("1.25s", 1.25), ("10s", 10.0)])
 def test_break_is_silence_of_that_length(time, seconds):
     first, silence, second = chunks(f'One<break time="{time}"/>two')

@@ -11,6 +11,7 @@ import pytest
 import ml.tts
 from ml import errors
 from ml.tts.engines import espeak
+from ml.tts.engines.turns import Turns
 from ml.types import SynthesisOptions
 
 PANGRAM = "The quick brown fox jumps over the lazy dog. And then it sleeps, all day long."
@@ -210,6 +211,23 @@ def test_cancelling_stops_the_speech():
     with pytest.raises(errors.Cancelled):
         next(chunks)
     assert len(speak("Still here."))
+
+
+def test_cancelling_ends_the_wait_for_a_turn():
+    turns, cancel = Turns(1), threading.Event()
+
+    def wait():
+        with turns.turn(cancel):
+            return True
+
+    with ThreadPoolExecutor(2) as threads:
+        with turns.turn(None):
+            waiting = threads.submit(wait)
+            cancel.set()
+            with pytest.raises(errors.Cancelled):
+                waiting.result(timeout=5)
+        cancel.clear()
+        assert threads.submit(wait).result(timeout=5)
 
 
 def test_a_long_text_starts_soon_and_an_abandoned_one_holds_nothing():
