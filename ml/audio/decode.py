@@ -54,6 +54,9 @@ _RELIABLE_DURATION = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac")
 """Containers whose header states the duration, where others guess it from the bit rate."""
 
 _FULL_SCALE = 0.9995
+_UNBOUNDED_PLANES = 8
+"""PyAV counts a frame's planes up to a null pointer, which nothing puts behind the eighth: it would read beyond."""
+
 _BLOCK_BYTES = 1 << 20
 
 
@@ -194,17 +197,32 @@ class Decoder:
         with open(source_path, "rb") as source, open(target_path, "wb") as target:
             try:
                 container = av.open(
-                    source,
+                    _Reader(source),
                     "r",
                     container_options=self._options,
                     metadata_errors="replace",
                     io_open=_refuse,
                     buffer_size=_BLOCK_BYTES,
                 )
-            except (av.FFmpegError, ValueError, UnicodeError) as error:
+            except _faults() as error:
                 raise errors.AudioUndecodable("The file is not audio in a format that can be decoded.") from error
             with container:
                 return _Decoding(container, target, max_duration_seconds, deadline).run(_file_size(source))
+
+
+class _Reader:
+    """A file that answers absurd seeks instead of raising: PyAV keeps an exception for the next file to stumble on."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.read = file.read
+        self.tell = file.tell
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1  # which FFmpeg takes for an error
 
 
 class _Decoding:
@@ -272,13 +290,16 @@ class _Decoding:
                 packet = next(packets)
             except StopIteration:
                 return
-            except (av.FFmpegError, ValueError):
+            except IndexError:  # A stream that PyAV does not know began under way, as MPEG-TS may; read on past it.
+                packets = self._container.demux(stream)
+                continue
+            except _faults():
                 self._broken_off = True  # The rest of the file cannot be read; what came before it counts.
                 return
             try:
                 frames = packet.decode()
                 self._good_packets += bool(frames)
-            except (av.FFmpegError, ValueError):
+            except _faults():
                 self._bad_packets += 1
                 continue
             yield from (frame for frame in frames if isinstance(frame, av.AudioFrame))
@@ -355,6 +376,8 @@ def _to_float(frame: av.AudioFrame) -> NDArray[np.float32]:
     """Any sample format → (channels, n) float32, full scale 1.0."""
     channels = len(frame.layout.channels)
     _check_shape(frame.sample_rate, channels)
+    if frame.format.is_planar and channels >= _UNBOUNDED_PLANES:
+        frame = _interleave(frame)
     raw: NDArray[Any] = frame.to_ndarray()  # planar: (channels, n); packed: (1, n * channels)
     if not frame.format.is_planar:
         raw = raw.reshape(-1, channels).T
@@ -363,7 +386,15 @@ def _to_float(frame: av.AudioFrame) -> NDArray[np.float32]:
     if np.issubdtype(raw.dtype, np.integer):
         return (raw / -float(np.iinfo(raw.dtype).min)).astype(np.float32)
     # A hostile float file may hold infinities and not-a-numbers, which would spread through the resampler's state.
-    return np.clip(np.nan_to_num(raw.astype(np.float32), nan=0.0), -4.0, 4.0)
+    return np.clip(np.nan_to_num(raw, nan=0.0), -4.0, 4.0).astype(np.float32)
+
+
+def _interleave(frame: av.AudioFrame) -> av.AudioFrame:
+    import av
+
+    packed = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate)
+    (interleaved,) = packed.resample(frame)
+    return interleaved
 
 
 def _downmix(channels: NDArray[np.float32], frame: av.AudioFrame) -> NDArray[np.float32]:
@@ -387,6 +418,13 @@ def _too_long(limit_seconds: float) -> errors.AudioTooLong:
 
 def _refuse(url: str, flags: int, options: dict[str, str]) -> Any:
     raise PermissionError("A media file may not open other files.")
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What PyAV raises on a damaged file: FFmpeg's errors, and its own and our reader's on absurd numbers."""
+    import av
+
+    return (av.FFmpegError, OSError, ValueError, LookupError, OverflowError, MemoryError)
 
 
 def _is_audio_decoder(name: str) -> bool:

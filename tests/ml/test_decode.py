@@ -1,3 +1,4 @@
+import contextlib
 import struct
 import tempfile
 import threading
@@ -31,6 +32,8 @@ FORMATS = [
     ("a.mka", "ac3", 48_000, "5.1"),
     ("a.wv", "wavpack", 44_100, "mono"),
     ("a.caf", "alac", 44_100, "stereo"),
+    ("7.1.m4a", "aac", 48_000, "7.1"),  # eight planes
+    ("7.1.mka", "flac", 48_000, "7.1"),
 ]
 
 
@@ -252,6 +255,20 @@ def test_killed_process_costs_its_call_only(long_silence):
     assert isinstance(error, errors.EngineFailed)
     with decode(clip.path) as audio:
         assert audio.duration_seconds == pytest.approx(clip.duration_seconds, abs=0.01)
+
+
+@pytest.mark.parametrize(("name", "codec", "rate", "layout"), FORMATS[::3], ids=str)
+def test_random_damage_is_heard_or_refused(tmp_path, name, codec, rate, layout):
+    """What holds over tens of thousands of mutations is kept watch over with a few."""
+    rng = np.random.default_rng(5)
+    data = write_audio(tmp_path / name, tone(440, 1, rate), rate, codec=codec, layout=layout).read_bytes()
+    for _ in range(30):
+        damaged = np.frombuffer(data, np.uint8).copy()
+        places = rng.integers(0, min(len(data), int(rng.choice([200, len(data)]))), 12)
+        damaged[places] = rng.integers(0, 256, 12)
+        (tmp_path / name).write_bytes(damaged.tobytes())
+        with contextlib.suppress(errors.AudioError), decode(tmp_path / name, max_duration_seconds=600) as audio:
+            assert 0 < audio.duration_seconds <= 600
 
 
 def test_huge_headers(tmp_path):
