@@ -7,7 +7,7 @@ import uuid
 from django.db.models import QuerySet
 
 from accounts.actors import Actor
-from accounts.models import ApiKey, Membership
+from accounts.models import ApiKey, Membership, User
 from common.access import get_owned, owned_by
 
 
@@ -25,3 +25,9 @@ def list_members(*, actor: Actor) -> QuerySet[Membership]:
 
 def get_member(*, actor: Actor, member_id: uuid.UUID) -> Membership:
     return get_owned(actor, list_members(actor=actor), member_id)
+
+
+def list_memberships(*, user: User) -> QuerySet[Membership]:
+    """The organisations that the person can act in, by name."""
+    rows = Membership.objects.select_related("organization").filter(user=user, organization__is_active=True)
+    return rows.order_by("organization__name", "created_at")

@@ -47,7 +47,7 @@ class ReadyView(PublicView):
     @extend_schema(responses={200: ReadySerializer, 503: ReadySerializer})
     def get(self, request: Request) -> Response:
         """Whether database, storage and engines can serve."""
-        checks = {name: _outcome(check) for name, check in CHECKS.items()}
+        checks = readiness()
         ready = all(outcome == "ok" for outcome in checks.values())
         answer = Response({"status": "ready" if ready else "not_ready", "checks": checks}, status=200 if ready else 503)
         if not ready:
@@ -96,6 +96,11 @@ CHECKS: dict[str, Callable[[], Any]] = {
     "tts_engine": _synthesis,
     "stt_engine": _recognition,
 }
+
+
+def readiness() -> dict[str, str]:
+    """Of each part, `ok` or what is wrong."""
+    return {name: _outcome(check) for name, check in CHECKS.items()}
 
 
 def _outcome(check: Callable[[], Any]) -> str:

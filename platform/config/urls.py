@@ -27,11 +27,12 @@ urlpatterns = [
     path("api/v1/", include(api)),
     path("health", HealthView.as_view()),
     path("health/ready", ReadyView.as_view()),
-    path("dashboard", include("dashboard.urls")),
+    path("", include("dashboard.urls")),
+    path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "common.api.bad_request"
-handler403 = "common.api.permission_denied"
-handler404 = "common.api.page_not_found"
-handler500 = "common.api.server_error"
+handler400 = "common.pages.bad_request"
+handler403 = "common.pages.permission_denied"
+handler404 = "common.pages.page_not_found"
+handler500 = "common.pages.server_error"

@@ -40,6 +40,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     # Sync-only and first, so that under ASGI the whole chain runs in one thread with one hop, not a hop a middleware.
     "common.middleware.RequestContextMiddleware",
+    "dashboard.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",

@@ -1,0 +1,179 @@
+"""What the pages show, put together from the selectors of the other applications."""
+
+from __future__ import annotations
+
+import heapq
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.core.cache import cache
+
+from accounts.actors import Actor
+from analytics.models import Task
+from analytics.selectors import usage_summary
+from common import errors
+from common.health import readiness
+from dashboard.charts import Chart, jobs_chart
+from models_registry.models import ModelVersion
+from models_registry.selectors import list_models
+from stt import selectors as stt
+from stt.models import SttJob
+from tts import selectors as tts
+from tts.models import TtsJob
+
+RECENT_JOBS = 10
+PERIOD_DAYS = 30
+_HEALTH_SECONDS = 10  # a check writes to the storage: not at every look
+
+_PARTS = {
+    "database": "Database",
+    "storage": "Audio storage",
+    "tts_engine": "Speech synthesis",
+    "stt_engine": "Speech recognition",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PartHealth:
+    name: str
+    status: str  # "ok" or "not available"
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecentJob:
+    id: uuid.UUID
+    task: str
+    task_label: str
+    summary: str
+    status: str
+    status_label: str
+    detail: str
+    duration_seconds: float | None
+    created_at: datetime
+    has_audio: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    today: dict[str, Any]
+    totals: dict[str, Any]
+    failed_jobs: int
+    daily: list[dict[str, Any]]
+    chart: Chart
+
+    @property
+    def today_jobs(self) -> int:
+        return self.today["tts_jobs"] + self.today["stt_jobs"] + self.today["failed_jobs"]
+
+    @property
+    def newest_first(self) -> list[dict[str, Any]]:
+        return self.daily[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    health: tuple[PartHealth, ...]
+    usage: Usage
+    jobs: tuple[RecentJob, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return all(part.status == "ok" for part in self.health)
+
+
+def home(*, actor: Actor) -> Home:
+    return Home(health=_health(), usage=_usage(actor), jobs=_recent_jobs(actor))
+
+
+def audio_key(*, actor: Actor, task: str, job_id: uuid.UUID) -> str:
+    """Where a job's audio lies; NotFound when there is none."""
+    if task == Task.TTS:
+        spoken = tts.get_job(actor=actor, job_id=job_id)
+        key = spoken.audio_key if _has_audio(spoken) else ""
+    elif task == Task.STT:
+        upload = stt.get_job(actor=actor, job_id=job_id).audio
+        key = upload.key if upload else ""
+    else:
+        key = ""
+    if not key:
+        raise errors.NotFound("This job has no audio.")
+    return key
+
+
+def _health() -> tuple[PartHealth, ...]:
+    checks = cache.get("dashboard:readiness")
+    if checks is None:
+        checks = readiness()
+        cache.set("dashboard:readiness", checks, _HEALTH_SECONDS)
+    models = list(list_models())
+    return tuple(
+        PartHealth(
+            name=_PARTS.get(name, name),
+            status="ok" if outcome == "ok" else "not available",
+            detail=_engine_detail(name, models) if outcome == "ok" else outcome.partition(":")[0],
+        )
+        for name, outcome in checks.items()
+    )
+
+
+def _engine_detail(part: str, models: list[ModelVersion]) -> str:
+    rows = [row for row in models if f"{row.task}_engine" == part]
+    shown = [f"{row.name} · {len(row.languages)} language{'' if len(row.languages) == 1 else 's'}" for row in rows]
+    return ", ".join(shown) or ("Connected" if part == "database" else "Writable")
+
+
+def _usage(actor: Actor) -> Usage:
+    summary = usage_summary(actor=actor, days=PERIOD_DAYS)
+    daily = summary["daily"]
+    return Usage(
+        today=daily[-1],
+        totals=summary,
+        failed_jobs=sum(day["failed_jobs"] for day in daily),
+        daily=daily,
+        chart=jobs_chart(daily),
+    )
+
+
+def _recent_jobs(actor: Actor) -> tuple[RecentJob, ...]:
+    spoken = [_spoken(job) for job in tts.list_jobs(actor=actor)[:RECENT_JOBS]]
+    heard = [_heard(job) for job in stt.list_jobs(actor=actor).select_related("audio", "transcription")[:RECENT_JOBS]]
+    return tuple(heapq.nlargest(RECENT_JOBS, [*spoken, *heard], key=lambda job: job.created_at))
+
+
+def _spoken(job: TtsJob) -> RecentJob:
+    return RecentJob(
+        id=job.id,
+        task=Task.TTS,
+        task_label="Speech out",
+        summary=job.text[:120],
+        status=job.status,
+        status_label=job.get_status_display(),
+        detail=job.error_message or f"{job.voice} · {job.format}",
+        duration_seconds=job.duration_seconds,
+        created_at=job.created_at,
+        has_audio=_has_audio(job),
+    )
+
+
+def _heard(job: SttJob) -> RecentJob:
+    transcription = getattr(job, "transcription", None)
+    text = transcription.text[:120] or "(silence)" if transcription else ""
+    return RecentJob(
+        id=job.id,
+        task=Task.STT,
+        task_label="Speech in",
+        summary=text or (str(job.audio) if job.audio else "(deleted recording)"),
+        status=job.status,
+        status_label=job.get_status_display(),
+        detail=job.error_message or " · ".join(filter(None, [str(job.audio or ""), job.model])),
+        duration_seconds=job.duration_seconds,
+        created_at=job.created_at,
+        has_audio=job.audio is not None,
+    )
+
+
+def _has_audio(job: TtsJob) -> bool:
+    return bool(job.audio_key) and job.status == "succeeded"
