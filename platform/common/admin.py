@@ -1,19 +1,252 @@
-"""What every admin page shares: an owner's view ends at the owner's organisations."""
+"""What every admin page shares: an owner's view ends at the owner's organisations.
+
+Django's own permissions are not used: nobody is given rows of `auth_permission`. A superuser may do what a page offers
+at all; an owner the same, on rows of the owner's organisations. Each page says what it offers (`Offers`).
+"""
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
-from django.http import HttpRequest
+import functools
+import json
+import operator
+import uuid
+from typing import Any, ClassVar
 
-from accounts.models import Organization, Role
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.options import InlineModelAdmin
+from django.db.models import ForeignKey, Model, Q, QuerySet
+from django.forms import ModelChoiceField
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from accounts.actors import Actor
+from accounts.models import Organization, Role, User
+from common import errors
+from common.display import status_style
+
+# ── Who sees what ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def owned_organizations(request: HttpRequest) -> QuerySet[Organization]:
-    """The organisations whose rows the user may see in the admin."""
-    if not request.user.is_authenticated:
-        return Organization.objects.none()
-    if request.user.is_superuser:
-        return Organization.objects.all()
-    return Organization.objects.filter(
-        is_active=True, memberships__user_id=request.user.pk, memberships__role=Role.OWNER
-    )
+def owned_organizations(request: HttpRequest) -> list[Organization] | None:
+    """The organisations whose rows the user may see in the admin; None for all of them. One query a request."""
+    if not hasattr(request, "_owned_organizations"):
+        request._owned_organizations = _owned_organizations(request.user)  # type: ignore[attr-defined]
+    return request._owned_organizations  # type: ignore[attr-defined]
+
+
+def _owned_organizations(user: Any) -> list[Organization] | None:
+    if not user.is_active:  # the anonymous user is not
+        return []
+    if user.is_superuser:
+        return None
+    owned = Organization.objects.filter(is_active=True, memberships__user_id=user.pk, memberships__role=Role.OWNER)
+    return list(owned)
+
+
+def may_enter(request: HttpRequest) -> bool:
+    return owned_organizations(request) != []
+
+
+def scoped(request: HttpRequest, rows: QuerySet, path: str) -> QuerySet:
+    """Those of `rows` whose organisation, at the end of `path`, the user owns."""
+    owned = owned_organizations(request)
+    return rows if owned is None else rows.filter(**{f"{path}__in": [organization.pk for organization in owned]})
+
+
+def owner_of(request: HttpRequest, organization: Organization) -> Actor:
+    """The actor that services get: the admin's user, who is the organisation's owner or the platform's operator."""
+    owned = owned_organizations(request)
+    if owned is not None and organization not in owned:
+        raise errors.NotFound("No such organization.")
+    return Actor(organization=organization, role=Role.OWNER, user=request.user)  # type: ignore[arg-type]
+
+
+# ── Pages ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Scoped:
+    """Keeps a ModelAdmin, or an inline, to the organisations that the user owns."""
+
+    organization_path: ClassVar[str | None] = "organization"
+    """From the model to its organisation; None: the rows belong to the installation, and every owner may read them."""
+    offers: ClassVar[frozenset[str]] = frozenset()
+    """Of add, change and delete, what the page has for owners."""
+    operator_offers: ClassVar[frozenset[str]] = frozenset()
+    """What it has for superusers besides."""
+
+    def _may(self, request: HttpRequest, what: str, obj: Model | None = None) -> bool:
+        offered = self.offers | (self.operator_offers if request.user.is_superuser else frozenset())
+        return what in offered and self.has_view_permission(request, obj)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return may_enter(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_enter(request)  # rows of others are not found: get_queryset
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, "add")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, "change", obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, "delete", obj)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        rows = super().get_queryset(request)  # type: ignore[misc]
+        return scoped(request, rows, self.organization_path) if self.organization_path else rows
+
+    def formfield_for_foreignkey(self, db_field: ForeignKey, request: HttpRequest, **kwargs: Any) -> ModelChoiceField:
+        if db_field.related_model is Organization:
+            kwargs["queryset"] = scoped(request, Organization.objects.all(), "pk")
+            kwargs["initial"] = next(iter(owned_organizations(request) or []), None)
+        elif db_field.related_model is User:
+            kwargs["queryset"] = scoped(request, User.objects.all(), "memberships__organization").distinct()
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc]
+
+
+class ScopedAdmin(Scoped, admin.ModelAdmin):
+    """The base of every page. Errors of services become messages; histories say which organisation they belong to."""
+
+    hidden_lookups: ClassVar[frozenset[str]] = frozenset({"password", "digest", "refresh_jti", "key", "audio_key"})
+    list_per_page = 50
+    show_full_result_count = False
+    empty_value_display = "–"
+
+    class Media:
+        css: ClassVar = {"all": ("admin/speech.css",)}
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Secrets cannot be guessed letter by letter with `?password__startswith=`."""
+        if self.hidden_lookups & set(lookup.split("__")):
+            return False
+        return super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+
+    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
+        raise Http404(f"No such {opts.verbose_name}.")
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except errors.ApiError as error:  # raised out of the transaction, which is rolled back
+            return self._refused(request, error)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().delete_view(request, *args, **kwargs)
+        except errors.ApiError as error:
+            return self._refused(request, error)
+
+    def _refused(self, request: HttpRequest, error: errors.ApiError) -> HttpResponse:
+        self.message_user(request, error.message, messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> LogEntry:
+        return super().log_addition(request, obj, self._placed(obj, message))
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> LogEntry:
+        return super().log_change(request, obj, self._placed(obj, message))
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet) -> list[LogEntry]:
+        entries = super().log_deletions(request, queryset)
+        for entry, obj in zip(entries, queryset, strict=True):
+            entry.change_message = json.dumps(self._placed(obj, []))
+            entry.save(update_fields=["change_message"])
+        return entries
+
+    def log_action(self, request: HttpRequest, obj: Model, fields: list[str]) -> None:
+        """For actions on lists, which Django does not log."""
+        LogEntry.objects.log_actions(
+            user_id=request.user.pk,  # type: ignore[arg-type]
+            queryset=[obj],  # type: ignore[arg-type]
+            action_flag=CHANGE,
+            change_message=self._placed(obj, [{"changed": {"fields": fields}}]),
+        )
+
+    def _placed(self, obj: Model, message: Any) -> list[dict[str, Any]]:
+        """The log message with the row's organisation, which outlives the row: owners read their own log by it."""
+        parts = message if isinstance(message, list) else [{"changed": {"fields": [str(message)]}}]
+        organization = self.organization_of(obj)
+        return [*parts, {"organization": str(organization)}] if organization else parts
+
+    def organization_of(self, obj: Model) -> uuid.UUID | None:
+        value: Any = obj
+        for name in (self.organization_path or "").split("__"):
+            value = getattr(value, name, None)
+        return getattr(value, "pk", value)
+
+
+class ReadOnlyAdmin(ScopedAdmin):
+    """A history: it is written by services, never here. A page names its `fields`, and repeats them as read-only."""
+
+
+class ScopedInline(Scoped, InlineModelAdmin):
+    extra = 0
+    can_delete = False
+
+
+class OrganizationFilter(admin.SimpleListFilter):
+    """The user's organisations; absent where there is only one. (A plain filter would name everyone's.)"""
+
+    title = "organization"
+    parameter_name = "org"
+    path: ClassVar[str] = "organization"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        organizations = owned_organizations(request)
+        if organizations is None:
+            organizations = list(Organization.objects.all()[:200])
+        choices = [(organization.slug, organization.name) for organization in organizations]
+        return choices if len(choices) > 1 else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(**{f"{self.path}__slug": self.value()}) if self.value() else queryset
+
+
+def become(obj: Model, row: Model) -> None:
+    """Makes the form's object the row that a service wrote, for what Django does with it after saving."""
+    for field in row._meta.concrete_fields:
+        setattr(obj, field.attname, getattr(row, field.attname))
+    obj._state.adding, obj._state.db = False, row._state.db
+
+
+def status_mark(status: str, label: str) -> SafeString:
+    """A status as symbol, word and colour."""
+    style = status_style(status)
+    return format_html('<span class="state state-{}"><span aria-hidden="true">{}</span> {}</span>',
+                       style.tone, style.symbol, label)  # fmt: skip
+
+
+# ── The log of what was done here ───────────────────────────────────────────────────────────────────────────────────
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(ReadOnlyAdmin):
+    organization_path = None  # it stands in the message: get_queryset
+    list_display = ("action_time", "user", "action", "object_repr", "content_type", "what")
+    list_filter = ("action_flag", "action_time")
+    list_select_related = ("user", "content_type")
+    search_fields = ("object_repr", "user__email")
+    date_hierarchy = "action_time"
+    fields = ("action_time", "user", "action", "content_type", "object_repr", "what")
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        rows = super().get_queryset(request)
+        owned = owned_organizations(request)
+        if owned is None:
+            return rows
+        # JSON escapes quotes, so nothing that a user types can read like this.
+        marks = (Q(change_message__contains=f'{{"organization": "{organization.pk}"}}') for organization in owned)
+        return rows.filter(functools.reduce(operator.or_, marks, Q(pk__in=[])))
+
+    @admin.display(description="action", ordering="action_flag")
+    def action(self, entry: LogEntry) -> str:
+        return entry.get_action_flag_display()
+
+    @admin.display(description="what")
+    def what(self, entry: LogEntry) -> str:
+        return entry.get_change_message() if entry.action_flag == CHANGE else "–"

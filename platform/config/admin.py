@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
 from django.contrib.admin import AdminSite
 from django.contrib.admin.apps import AdminConfig
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
 
 
 class SpeechAdminConfig(AdminConfig):
@@ -15,9 +20,32 @@ class SpeechAdminSite(AdminSite):
     site_header = "Speech platform"
     site_title = "Speech platform"
     index_title = "Administration"
+    site_url = "/dashboard"
+    empty_value_display = "–"
 
     def has_permission(self, request: HttpRequest) -> bool:
-        from common.admin import owned_organizations
+        from common.admin import may_enter
 
-        user = request.user
-        return user.is_active and (user.is_superuser or owned_organizations(request).exists())
+        return may_enter(request)
+
+    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Any:
+        """Refuses people who are signed in but own nothing; Django would send them to sign in again."""
+        guarded = super().admin_view(view, cacheable)
+
+        def refuse_or_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if request.user.is_authenticated and not self.has_permission(request):
+                raise PermissionDenied
+            return guarded(request, *args, **kwargs)
+
+        return update_wrapper(refuse_or_view, guarded)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        from accounts.forms import AdminSignInForm  # the site is made before models are loaded
+
+        self.login_form = AdminSignInForm
+        response = super().login(request, extra_context)
+        form = (getattr(response, "context_data", None) or {}).get("form")
+        if wait := getattr(form, "retry_after_seconds", None):
+            response.status_code = 429
+            response["Retry-After"] = str(wait)
+        return response

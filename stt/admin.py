@@ -1,0 +1,71 @@
+"""The history of transcriptions and uploads."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from common.admin import OrganizationFilter, ScopedInline
+from common.display import size
+from jobs.admin import AudioAdmin, JobAdmin
+from stt.models import AudioFile, SttJob, Transcription
+
+
+class TranscriptionInline(ScopedInline, admin.StackedInline):
+    model = Transcription
+    fields = (
+        "text", "language", "language_confidence", "confidence", "model_used", "fallback_reason", "quality", "stages",
+        "segments",
+    )  # fmt: skip
+    readonly_fields = fields
+
+
+@admin.register(SttJob)
+class SttJobAdmin(JobAdmin):
+    list_display = (
+        "filename", "state", "organization", "model", "audio_length", "heard", "listen", "user", "api_key",
+        "created_at",
+    )  # fmt: skip
+    list_select_related = (*JobAdmin.list_select_related, "audio", "transcription")
+    search_fields = (*JobAdmin.search_fields, "audio__filename", "transcription__text")
+    fields = (
+        "state", "listen", "audio", "organization", "user", "api_key", "model", "options", "audio_length", "timings",
+        "error_code", "error_message", "batch_id", "custom_id", "request_id", "created_at", "started_at", "finished_at",
+    )  # fmt: skip
+    readonly_fields = fields
+    inlines = (TranscriptionInline,)
+
+    @admin.display(description="file", ordering="audio__filename")
+    def filename(self, job: SttJob) -> str:
+        return str(job.audio) if job.audio else "(deleted)"
+
+    @admin.display(description="heard")
+    def heard(self, job: SttJob) -> str:
+        transcription = getattr(job, "transcription", None)
+        if transcription is None:
+            return "–"
+        return transcription.text[:60] + ("…" if len(transcription.text) > 60 else "") or "(silence)"
+
+    def audio_key_of(self, job: SttJob) -> str:
+        return job.audio.key if job.audio else ""
+
+
+@admin.register(AudioFile)
+class AudioFileAdmin(AudioAdmin):
+    list_display = ("shown_name", "organization", "content_type", "size", "listen", "created_at")
+    list_filter = (OrganizationFilter, "created_at")
+    list_select_related = ("organization",)
+    search_fields = ("id", "filename", "content_type")
+    date_hierarchy = "created_at"
+    fields = ("filename", "listen", "organization", "content_type", "size", "created_at")
+    readonly_fields = fields
+
+    @admin.display(description="file", ordering="filename")
+    def shown_name(self, row: AudioFile) -> str:
+        return str(row)
+
+    @admin.display(description="size", ordering="size_bytes")
+    def size(self, row: AudioFile) -> str:
+        return size(row.size_bytes)
+
+    def audio_key_of(self, row: AudioFile) -> str:
+        return row.key
