@@ -80,6 +80,8 @@ class WorkerPool:
         """
         process = self._acquire(cancel)
         try:
+            if process is not None and process.has_died():
+                process = None
             if process is None:
                 process = _Process(self.target, self._options, self._memory_bytes)
             return process.call(method, args, cancel, timeout_seconds)
@@ -173,6 +175,13 @@ class _Process:
         if "error" in reply:
             raise errors.from_code(*reply["error"])
         return reply["result"]
+
+    def has_died(self) -> bool:
+        """Whether it ended while it was idle (the kernel's memory killer, an operator)."""
+        if self._popen.poll() is None:
+            return False
+        self.kill()
+        return True
 
     def kill(self) -> int | None:
         """Ends the process at once; its exit code."""

@@ -140,7 +140,7 @@ class TranscribeView(JsonView):
         """Transcribe a recording."""
         fields = validated(TranscribeSerializer, _form_and_query(request))
         upload = fields.pop("audio_file")
-        job = services.transcribe(actor=self.actor, upload=upload, options=_options(fields))
+        job = services.transcribe(actor=self.actor, upload=upload, options=_options(fields), cancel=self.client_left)
         return Response(SttJobSerializer(job, context={"request": request}).data)
 
 
@@ -169,7 +169,9 @@ class BatchTranscribeView(JsonView):
                 code="batch_too_large",
                 param="audio_files",
             )
-        batch_id, outcomes = services.transcribe_batch(actor=self.actor, uploads=uploads, options=_options(fields))
+        batch_id, outcomes = services.transcribe_batch(
+            actor=self.actor, uploads=uploads, options=_options(fields), cancel=self.client_left
+        )
         answers = [
             SttJobSerializer(outcome, context={"request": request}).data
             if isinstance(outcome, SttJob)

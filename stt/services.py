@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,9 +36,14 @@ BatchOutcome = SttJob | MlError | errors.ApiError
 
 
 def transcribe(
-    *, actor: Actor, upload: UploadedFile, options: TranscriptionOptions, batch_id: uuid.UUID | None = None
+    *,
+    actor: Actor,
+    upload: UploadedFile,
+    options: TranscriptionOptions,
+    batch_id: uuid.UUID | None = None,
+    cancel: threading.Event | None = None,
 ) -> SttJob:
-    """Recognises the upload; the finished job with its `transcription`.
+    """Recognises the upload; the finished job with its `transcription`. Setting `cancel` stops the computing.
 
     Raises `ml.errors.InvalidRequest` and its kinds, and `TooLarge`, before a job exists; later errors end the job as
     failed. Audio that nobody can decode is not kept.
@@ -52,6 +58,7 @@ def transcribe(
                 path,
                 replace(options, word_timestamps=True),
                 max_duration_seconds=settings.STT_MAX_DURATION_SECONDS,
+                cancel=cancel,
             )
     except AudioError:
         _discard_audio(job)
@@ -60,7 +67,11 @@ def transcribe(
 
 
 def transcribe_batch(
-    *, actor: Actor, uploads: list[UploadedFile], options: TranscriptionOptions
+    *,
+    actor: Actor,
+    uploads: list[UploadedFile],
+    options: TranscriptionOptions,
+    cancel: threading.Event | None = None,
 ) -> tuple[uuid.UUID, list[BatchOutcome]]:
     """Recognises each upload, as many at a time as there are cores; an outcome for each, in order."""
     engine.resolve(options)
@@ -68,7 +79,7 @@ def transcribe_batch(
 
     def one(upload: UploadedFile) -> BatchOutcome:
         try:
-            return transcribe(actor=actor, upload=upload, options=options, batch_id=batch_id)
+            return transcribe(actor=actor, upload=upload, options=options, batch_id=batch_id, cancel=cancel)
         except (MlError, errors.ApiError) as error:
             return error
 

@@ -91,7 +91,7 @@ class SynthesizeView(JsonView):
         stream = fields.pop("stream")
         synthesis = _synthesis_request(fields)
         if not stream:
-            job = services.synthesize(actor=self.actor, request=synthesis)
+            job = services.synthesize(actor=self.actor, request=synthesis, cancel=self.client_left)
             return Response(TtsJobSerializer(job, context={"request": request}).data)
         job, chunks = services.synthesize_stream(actor=self.actor, request=synthesis)
         response = StreamingHttpResponse(in_thread(chunks), content_type=audio.CONTENT_TYPES[synthesis.format])
@@ -120,7 +120,7 @@ class SynthesizeBatchView(JsonView):
                 f"A batch holds at most {settings.TTS_MAX_BATCH_ITEMS} items.", code="batch_too_large", param="items"
             )
         requests = [_batch_item(defaults, item) for item in items]
-        batch_id, outcomes = services.synthesize_batch(actor=self.actor, requests=requests)
+        batch_id, outcomes = services.synthesize_batch(actor=self.actor, requests=requests, cancel=self.client_left)
         answers = [
             TtsJobSerializer(outcome, context={"request": request}).data
             if isinstance(outcome, TtsJob)

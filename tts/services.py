@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -58,12 +59,18 @@ class _Plan:
 # ── One text, whole ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def synthesize(*, actor: Actor, request: SynthesisRequest, batch_id: uuid.UUID | None = None) -> TtsJob:
-    """Speaks the text and stores the audio; the finished job.
+def synthesize(
+    *,
+    actor: Actor,
+    request: SynthesisRequest,
+    batch_id: uuid.UUID | None = None,
+    cancel: threading.Event | None = None,
+) -> TtsJob:
+    """Speaks the text and stores the audio; the finished job. Setting `cancel` stops the computing.
 
     Raises `ml.errors.InvalidRequest` and its kinds before a job exists; later errors end the job as failed.
     """
-    plan = _plan(request)
+    plan = _plan(request, cancel)
     job = _create_job(actor, plan, batch_id)
     with jobs.ending(job), tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
         timer = _Timer()
@@ -85,7 +92,7 @@ def synthesize_stream(*, actor: Actor, request: SynthesisRequest) -> tuple[TtsJo
 
     Closing the iterator early cancels the job and bills the characters that were spoken until then.
     """
-    plan = _plan(request)
+    plan = _plan(request, None)
     job = _create_job(actor, plan, None)
     timer = _Timer()
     with jobs.ending(job):
@@ -150,7 +157,7 @@ BatchOutcome = TtsJob | MlError | errors.ApiError
 
 
 def synthesize_batch(
-    *, actor: Actor, requests: list[SynthesisRequest | errors.ApiError]
+    *, actor: Actor, requests: list[SynthesisRequest | errors.ApiError], cancel: threading.Event | None = None
 ) -> tuple[uuid.UUID, list[BatchOutcome]]:
     """Speaks each text, a few at a time; an outcome for each, in order. One that fails does not stop the others.
 
@@ -162,7 +169,7 @@ def synthesize_batch(
         if isinstance(request, errors.ApiError):
             return request
         try:
-            return synthesize(actor=actor, request=request, batch_id=batch_id)
+            return synthesize(actor=actor, request=request, batch_id=batch_id, cancel=cancel)
         except (MlError, errors.ApiError) as error:
             return error
 
@@ -188,7 +195,7 @@ def delete_job(*, job: TtsJob) -> None:
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _plan(request: SynthesisRequest) -> _Plan:
+def _plan(request: SynthesisRequest, cancel: threading.Event | None) -> _Plan:
     """Everything that can be wrong with a request is found here, before there is a job."""
     if len(request.text) > settings.TTS_MAX_CHARACTERS:
         raise errors.InvalidRequest(
@@ -200,7 +207,7 @@ def _plan(request: SynthesisRequest) -> _Plan:
     native = engine.output_sample_rate(replace(request.options, sample_rate=None))
     sample_rate = audio.choose_sample_rate(request.format, request.options.sample_rate, native)
     options = replace(request.options, voice=voice.id, sample_rate=sample_rate)
-    return _Plan(request, voice, options, sample_rate, engine.synthesize(request.text, options))
+    return _Plan(request, voice, options, sample_rate, engine.synthesize(request.text, options, cancel=cancel))
 
 
 def _create_job(actor: Actor, plan: _Plan, batch_id: uuid.UUID | None) -> TtsJob:

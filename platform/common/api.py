@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -38,6 +39,11 @@ class JsonView(APIView):
     def actor(self) -> Actor:
         """Who calls. Only for methods whose access requires a credential."""
         return self.request.auth  # type: ignore[return-value]
+
+    @property
+    def client_left(self) -> threading.Event | None:
+        """Set when the client disconnects; pass it to long work as `cancel`."""
+        return getattr(self.request._request, "client_left", None)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         response = super().finalize_response(request, response, *args, **kwargs)

@@ -13,11 +13,17 @@ from rest_framework.request import Request
 
 from accounts.actors import PUBLIC
 from common import storage
-from common.api import JsonView
+from common.api import JsonView, error_answer
 from common.streaming import in_thread
+from ml.audio import CONTENT_TYPES, EXTENSIONS
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-_TYPES = {".opus": "audio/ogg", ".pcm": "application/octet-stream", ".aac": "audio/aac", ".flac": "audio/flac"}
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_TYPES = {
+    **{EXTENSIONS[name]: CONTENT_TYPES[name] for name in CONTENT_TYPES},
+    ".ogg": "audio/ogg",  # uploads also hold other codecs than Opus
+    ".opus": "audio/ogg",
+    ".m4a": "audio/mp4",
+}
 
 
 class MediaView(JsonView):
@@ -31,7 +37,9 @@ class MediaView(JsonView):
         total = storage.size(key)
         span = _requested_range(request.headers.get("Range", ""), total)
         if span is None:
-            return HttpResponse(status=416, headers={"Content-Range": f"bytes */{total}"})
+            answer = error_answer(416, "range_not_satisfiable", f"The range lies outside the {total} bytes.")
+            answer["Content-Range"] = f"bytes */{total}"
+            return answer
         first, last, partial = span
         response = StreamingHttpResponse(
             _body(storage.read_range(key, first, last)),
@@ -52,8 +60,10 @@ def _body(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _content_type(key: str) -> str:
+    """Of sound or film, or else none: an upload that is named `.html` must not become a page of this site."""
     suffix = f".{key.rpartition('.')[2]}"
-    return _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
+    known = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "")
+    return known if known.startswith(("audio/", "video/")) else "application/octet-stream"
 
 
 def _requested_range(header: str, total: int) -> tuple[int, int, bool] | None:

@@ -34,6 +34,8 @@ class RequestContextMiddleware:
         context.request_id.set(request_id)
         context.organization_id.set("")
         request.request_id = request_id  # type: ignore[attr-defined]
+        # A charset in Content-Type would choose the codec of query and form, also ones like "hex" that are no charset.
+        request.encoding = "utf-8"
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
         self._log(request, response, time.perf_counter() - started)

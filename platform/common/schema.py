@@ -49,6 +49,7 @@ _ERROR_SCHEMA = {
         }
     },
 }
+_ERROR_CONTENT = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 
 
 class ContractSchema(AutoSchema):
@@ -68,12 +69,10 @@ def add_error_responses(result: dict[str, Any], generator: Any, request: Any, pu
     result.setdefault("components", {}).setdefault("schemas", {})["Error"] = _ERROR_SCHEMA
     for path in result["paths"].values():
         for operation in path.values():
+            declared = operation["responses"]
             for status, description in ERROR_STATUSES.items():
-                operation["responses"].setdefault(
-                    status,
-                    {
-                        "description": description,
-                        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-                    },
-                )
+                declared.setdefault(status, {"description": description})
+            for status, answer in declared.items():
+                if status >= "400":
+                    answer.setdefault("content", _ERROR_CONTENT)
     return result

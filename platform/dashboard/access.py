@@ -73,7 +73,7 @@ def visitor_of(request: HttpRequest) -> Visitor | None:
 def choose_organization(request: HttpRequest, visitor: Visitor, organization_id: str) -> None:
     """Settles the session's organisation; NotFound unless the person is a member."""
     if all(str(row.organization_id) != organization_id for row in visitor.memberships):
-        raise errors.NotFound("You are not a member of this organisation.")
+        raise errors.NotFound("You are not a member of this organization.")
     request.session[_SESSION_KEY] = str(uuid.UUID(organization_id))
 
 
@@ -88,5 +88,5 @@ def safe_next(request: HttpRequest, url: str | None) -> str:
 def _without_organization(request: HttpRequest) -> HttpResponse:
     if request.user.is_superuser:
         return redirect("admin:index")
-    message = f"{request.user} is not a member of any organisation. An owner can add you."
-    return error_page(403, "No organisation", message)
+    message = f"{request.user} is not a member of any organization. An owner can add you."
+    return error_page(403, "No organization", message)

@@ -13,9 +13,10 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.ActorPermission"],
     "DEFAULT_THROTTLE_CLASSES": ["common.ratelimit.ActorThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["common.parsers.JSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "common.negotiation.LenientNegotiation",
     "DEFAULT_SCHEMA_CLASS": "common.schema.ContractSchema",
+    "URL_FORMAT_OVERRIDE": None,  # `?format=srt` is a parameter of our own, not the name of a renderer
     "EXCEPTION_HANDLER": "common.api.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "UNAUTHENTICATED_TOKEN": None,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import socket
 import sys
 from typing import Any
@@ -34,9 +36,13 @@ class Command(BaseCommand):
             call_command("seed", stdout=open(os.devnull, "w"), stderr=open(os.devnull, "w"))  # noqa: SIM115
         self._greet(host, port)
         connections.close_all()
-        config = uvicorn.Config("config.asgi:application", log_config=None, access_log=False, lifespan="off",
+        config = uvicorn.Config("config.asgi:application", log_config=None, access_log=False, lifespan="off", proxy_headers=False,
                                 timeout_graceful_shutdown=10, server_header=False)  # fmt: skip
-        uvicorn.Server(config).run(sockets=[listener])
+        # uvicorn sends itself the signal again when it has shut down; turned into an exit, it lets the embedded
+        # database and the engines' processes be stopped too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
 
     def _greet(self, host: str, port: int) -> None:
         url = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0', '::') else host}:{port}"  # noqa: S104

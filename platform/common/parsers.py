@@ -1,0 +1,40 @@
+"""How request bodies are read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import JSONParser as BaseJSONParser
+
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class JSONParser(BaseJSONParser):
+    """JSON as RFC 8259 has it: UTF-8 whatever the header says, and only characters that exist.
+
+    A lone surrogate (`"\\ud800"`) cannot be stored, logged or sent back; so it is refused here, wherever it stands.
+    """
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        body = stream.read()
+        try:
+            data = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+            if _ESCAPED_SURROGATE.search(body):
+                json.dumps(data, ensure_ascii=False).encode("utf-8")
+        except RecursionError:
+            raise ParseError("The JSON is nested too deeply.") from None
+        except UnicodeError:
+            raise ParseError("The JSON is not valid UTF-8, or has a lone surrogate.") from None
+        except ValueError as error:
+            raise ParseError(f"The body is not valid JSON: {error}") from None
+        return data
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number in JSON")
