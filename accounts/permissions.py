@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -19,13 +20,15 @@ class ActorPermission(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         access: Access | None = getattr(view, "access", {}).get(_effective(request.method))
+        if access is None and request.method != "OPTIONS":
+            raise MethodNotAllowed(request.method or "")  # also one that the view has: no access, no entry
         if access is not None and access.public:
             return True
         if not isinstance(request.auth, Actor):
             raise errors.NotAuthenticated("Send an access token or an API key.")
         if access is not None:
             check_access(request.auth, access)
-        return True  # A method without access is not one that the view has: DRF answers 405 next.
+        return True
 
 
 def check_access(actor: Actor, access: Access) -> None:
