@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.utils.safestring import SafeString
 
-from common.admin import OrganizationFilter, ScopedInline
+from common.admin import OrganizationFilter, ScopedInline, pretty
 from common.display import size
 from jobs.admin import AudioAdmin, JobAdmin
 from stt.models import AudioFile, SttJob, Transcription
@@ -13,25 +14,32 @@ from stt.models import AudioFile, SttJob, Transcription
 class TranscriptionInline(ScopedInline, admin.StackedInline):
     model = Transcription
     fields = (
-        "text", "language", "language_confidence", "confidence", "model_used", "fallback_reason", "quality", "stages",
-        "segments",
+        "text", "language", "language_confidence", "confidence", "model_used", "fallback_reason", "stage_list",
+        "shown_quality", "shown_segments",
     )  # fmt: skip
     readonly_fields = fields
+
+    @admin.display(description="stages")
+    def stage_list(self, row: Transcription) -> str:
+        return ", ".join(row.stages)
+
+    @admin.display(description="quality")
+    def shown_quality(self, row: Transcription) -> SafeString:
+        return pretty(row.quality)
+
+    @admin.display(description="segments (seconds)")
+    def shown_segments(self, row: Transcription) -> SafeString:
+        return pretty(row.segments)
 
 
 @admin.register(SttJob)
 class SttJobAdmin(JobAdmin):
     list_display = (
-        "filename", "state", "organization", "model", "audio_length", "heard", "listen", "user", "api_key",
-        "created_at",
+        "filename", "state", "organization", "model", "audio_length", "heard", "listen", "made_by", "created_at",
     )  # fmt: skip
     list_select_related = (*JobAdmin.list_select_related, "audio", "transcription")
     search_fields = (*JobAdmin.search_fields, "audio__filename", "transcription__text")
-    fields = (
-        "state", "listen", "audio", "organization", "user", "api_key", "model", "options", "audio_length", "timings",
-        "error_code", "error_message", "batch_id", "custom_id", "request_id", "created_at", "started_at", "finished_at",
-    )  # fmt: skip
-    readonly_fields = fields
+    result_fields = ("state", "listen", "audio", "audio_length", "model")
     inlines = (TranscriptionInline,)
 
     @admin.display(description="file", ordering="audio__filename")

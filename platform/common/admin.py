@@ -116,9 +116,6 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
     show_full_result_count = False
     empty_value_display = "–"
 
-    class Media:
-        css: ClassVar = {"all": ("admin/speech.css",)}
-
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Secrets cannot be guessed letter by letter with `?password__startswith=`."""
         if self.hidden_lookups & set(lookup.split("__")):
@@ -211,6 +208,11 @@ def become(obj: Model, row: Model) -> None:
     for field in row._meta.concrete_fields:
         setattr(obj, field.attname, getattr(row, field.attname))
     obj._state.adding, obj._state.db = False, row._state.db
+
+
+def pretty(value: Any) -> SafeString:
+    """JSON, laid out for reading."""
+    return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def status_mark(status: str, label: str) -> SafeString:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from common import storage
-from common.admin import OrganizationFilter, ReadOnlyAdmin, status_mark
+from common.admin import OrganizationFilter, ReadOnlyAdmin, pretty, status_mark
 from common.display import duration
 
 
@@ -37,7 +38,7 @@ class AudioAdmin(ReadOnlyAdmin):
             raise Http404("There is no audio.")
         return HttpResponseRedirect(storage.signed_url(request, key))
 
-    @admin.display(description="audio")
+    @admin.display(description="play")
     def listen(self, row: Any) -> SafeString | str:
         if not self.audio_key_of(row):
             return "–"
@@ -45,15 +46,46 @@ class AudioAdmin(ReadOnlyAdmin):
         return format_html('<a href="{}" target="_blank" rel="noopener">Listen</a>', url)
 
 
+REQUEST = (
+    "Request",
+    {"fields": ("organization", "user", "api_key", "shown_options", "request_id", "batch_id", "custom_id")},
+)
+COURSE = (
+    "Course",
+    {"fields": ("created_at", "started_at", "finished_at", "shown_timings", "error_code", "error_message")},
+)
+
+
 class JobAdmin(AudioAdmin):
+    """Subclasses give the fieldset of the result."""
+
+    result_fields: ClassVar[tuple[str, ...]]
     list_filter: ClassVar[Any] = (OrganizationFilter, "status", "created_at")
     list_select_related: ClassVar[Any] = ("organization", "user", "api_key")
     search_fields: ClassVar[Any] = ("id", "request_id", "custom_id", "user__email", "api_key__name")
     date_hierarchy = "created_at"
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ((None, {"fields": self.result_fields}), REQUEST, COURSE)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return flatten_fieldsets(self.get_fieldsets(request, obj))
+
     @admin.display(description="status", ordering="status")
     def state(self, job: Any) -> SafeString:
         return status_mark(job.status, job.get_status_display())
+
+    @admin.display(description="made by")
+    def made_by(self, job: Any) -> str:
+        return job.api_key.name if job.api_key else str(job.user or "–")
+
+    @admin.display(description="options")
+    def shown_options(self, job: Any) -> SafeString:
+        return pretty(job.options)
+
+    @admin.display(description="timings (seconds)")
+    def shown_timings(self, job: Any) -> SafeString:
+        return pretty(job.timings)
 
     @admin.display(description="duration", ordering="duration_seconds")
     def audio_length(self, job: Any) -> str:

@@ -40,8 +40,8 @@ def number(value: float) -> str:
 def ago(moment: datetime) -> SafeString:
     """How long ago, with the exact time for the pointer; the page's script puts it into the reader's zone."""
     utc = moment.astimezone(timezone.get_default_timezone())
-    return format_html('<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC">{}</time>',
-                       utc.isoformat(timespec="seconds"), utc, _since(moment))  # fmt: skip
+    exact = f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    return format_html('<time datetime="{}" title="{}">{}</time>', utc.isoformat("T", "seconds"), exact, _since(moment))
 
 
 def _since(moment: datetime) -> str:
