@@ -1,0 +1,113 @@
+"""Another organisation's object does not exist, and nothing of it can be counted, listed or changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from accounts.models import ApiKey, Membership
+from stt.models import SttJob
+from tests.api.support import silence
+from tests.conftest import Client, Tenant, error_of
+from tts.models import TtsJob
+
+
+@pytest.fixture(scope="module")
+def theirs(server: str) -> dict[str, Any]:
+    """An organisation with one of everything."""
+    from tests.conftest import make_tenant
+
+    tenant = make_tenant(server)
+    client = tenant.key()
+    return {
+        "tenant": tenant,
+        "tts_job": client.post("/tts/synthesize", json={"text": "A secret text."}).json()["job_id"],
+        "stt_job": client.post("/stt/transcribe", files={"audio_file": ("secret.wav", silence(0.5))}).json()["job_id"],
+        "api_key": str(tenant.new_key()[0].id),
+        "member": str(tenant.member("viewer").id),
+    }
+
+
+OBJECTS = [
+    ("GET", "/tts/jobs/{tts_job}", None),
+    ("DELETE", "/tts/jobs/{tts_job}", None),
+    ("GET", "/stt/jobs/{stt_job}", None),
+    ("GET", "/stt/jobs/{stt_job}?format=srt", None),
+    ("DELETE", "/stt/jobs/{stt_job}", None),
+    ("GET", "/auth/api-keys/{api_key}", None),
+    ("PATCH", "/auth/api-keys/{api_key}", {"name": "stolen"}),
+    ("DELETE", "/auth/api-keys/{api_key}", None),
+    ("POST", "/auth/api-keys/{api_key}/rotate", None),
+    ("GET", "/auth/members/{member}", None),
+    ("PATCH", "/auth/members/{member}", {"role": "owner"}),
+    ("DELETE", "/auth/members/{member}", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), OBJECTS)
+def test_object_of_another_organization(
+    tenant: Tenant, theirs: dict[str, Any], method: str, path: str, body: dict | None
+) -> None:
+    answer = tenant.user("owner").request(method, path.format(**theirs), json=body)
+    error = error_of(answer, 404, "not_found")
+    # Not even the wording tells that it exists.
+    missing = {**theirs, **{name: "00000000-0000-4000-8000-000000000000" for name in theirs if name != "tenant"}}
+    unknown = error_of(tenant.user("owner").request(method, path.format(**missing), json=body), 404, "not_found")
+    theirs_id = next(theirs[name] for name in theirs if "{" + name + "}" in path)
+    assert error["message"].replace(theirs_id, "ID") == unknown["message"].replace(
+        "00000000-0000-4000-8000-000000000000", "ID"
+    )
+
+
+def test_nothing_was_changed(theirs: dict[str, Any]) -> None:
+    """Runs after the attempts above."""
+    assert TtsJob.objects.get(id=theirs["tts_job"]).status == "succeeded"
+    assert SttJob.objects.get(id=theirs["stt_job"]).status == "succeeded"
+    key = ApiKey.objects.get(id=theirs["api_key"])
+    assert (key.name, key.revoked_at) == ("tests", None)
+    assert Membership.objects.get(id=theirs["member"]).role == "viewer"
+
+
+def test_keys_see_no_others_jobs(tenant: Tenant, theirs: dict[str, Any]) -> None:
+    client = tenant.key()
+    error_of(client.get(f"/tts/jobs/{theirs['tts_job']}"), 404)
+    error_of(client.delete(f"/stt/jobs/{theirs['stt_job']}"), 404)
+
+
+@pytest.mark.parametrize("path", ["/tts/jobs", "/stt/jobs", "/auth/api-keys", "/auth/members"])
+def test_lists_end_at_the_organization(tenant: Tenant, theirs: dict[str, Any], path: str) -> None:
+    body = tenant.user("owner").get(path).json()
+    own = {str(tenant.member("owner").id)} if path == "/auth/members" else set()
+    assert {row.get("job_id") or row["id"] for row in body["results"]} == own
+    assert body["count"] == len(own)
+    assert theirs["tenant"].user("owner").get(path).json()["count"] > 0
+
+
+def test_member_of_two_organizations_acts_in_one_at_a_time(tenant: Tenant, theirs: dict[str, Any]) -> None:
+    from accounts import tokens
+
+    user = theirs["tenant"].member("owner").user
+    here = Membership.objects.create(organization=tenant.organization, user=user, role="viewer")
+    _, pair = tokens.open_session(membership=here, address=None, user_agent="tests")
+    client = Client(tenant.server, {"Authorization": f"Bearer {pair.access_token}"})
+    error_of(client.get(f"/tts/jobs/{theirs['tts_job']}"), 404)
+    error_of(client.get("/auth/members"), 403)
+    assert client.get("/analytics/usage").json()["total_jobs"] == 0
+
+
+def test_every_object_route_is_tried() -> None:
+    from tests.api.routes import methods, routes
+
+    tried = {(method, path.split("?")[0].replace("{", "").replace("}", "")) for method, path, _ in OBJECTS}
+    own = {"job_id": None, "key_id": "api_key", "member_id": "member"}
+    for path, callback in routes().items():
+        for method in methods(callback):
+            name = path.removeprefix("/api/v1")
+            if "_id}" not in name or "voice_id" in name:  # built-in voices belong to everyone
+                continue
+            task = name.split("/")[1]
+            name = name.replace("{job_id}", f"{task}_job")
+            for parameter, known in own.items():
+                name = name.replace("{" + parameter + "}", known or parameter)
+            assert (method, name) in tried, f"{method} {path} is missing from OBJECTS"
