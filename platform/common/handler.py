@@ -24,6 +24,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
+from common.streaming import in_thread
+
 MAX_THREADS = 256
 """Requests that can be under way at once. Most wait for a model, without a database connection."""
 
@@ -60,6 +62,9 @@ class ThreadedHandler(ASGIHandler):
             response = self.get_response(request)
             if not response.streaming:
                 response.close()  # sends request_finished
+            elif not response.is_async:  # type: ignore[attr-defined]
+                # WhiteNoise's files: Django would read them whole, one after the other, and warn of it.
+                response.streaming_content = in_thread(response.streaming_content)  # type: ignore[attr-defined]
             return response
         finally:
             connections.close_all()
