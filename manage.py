@@ -12,9 +12,13 @@ def main() -> None:
     # `platform/` is a source root, not a package: a package of that name would shadow Python's own module.
     sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(f"The configuration is wrong: {error}")
 
 
 if __name__ == "__main__":

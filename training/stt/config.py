@@ -45,7 +45,7 @@ class DataConfig(Section):
 
 
 class TokenizerConfig(Section):
-    kind: Literal["char", "word", "sentencepiece"] = "char"
+    kind: Literal["char", "letter", "word", "sentencepiece"] = "char"
     vocab_size: int = Field(default=64, ge=4)  # sentencepiece only
     model_type: Literal["bpe", "unigram"] = "bpe"  # sentencepiece only
     min_word_count: int = Field(default=10, ge=1)  # word only: rarer words are spelled

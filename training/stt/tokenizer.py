@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -109,6 +109,37 @@ class WordTokenizer:
         return {"kind": "word", "symbols": list(self.symbols)}
 
 
+class LetterTokenizer:
+    """One symbol a character, but words of one letter, as in spelling aloud, have symbols of their own.
+
+    The name of a letter sounds unlike the letter in a word: "a" and "eight" share no sound that "a" would stand for.
+    """
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self.symbols = tuple(symbols)
+        self._ids = {symbol: index for index, symbol in enumerate(self.symbols)}
+
+    @classmethod
+    def train(cls, alphabet: Iterable[str]) -> LetterTokenizer:
+        letters = sorted(set(alphabet) - {" "})
+        return cls([BLANK, SPACE, *letters, *(SPACE + letter for letter in letters)])
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for word in text.split():
+            ids += [self._ids[SPACE + word]] if len(word) == 1 else [self._ids[letter] for letter in (SPACE + word)]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return join_symbols(self.symbols[index] for index in ids)
+
+    def alphabet(self) -> frozenset[str]:
+        return frozenset(symbol for symbol in self.symbols[2:] if len(symbol) == 1)
+
+    def to_json(self) -> dict[str, object]:
+        return {"kind": "letter", "symbols": list(self.symbols)}
+
+
 class SentencePieceTokenizer:
     """A SentencePiece model; its own id 0 is the blank."""
 
@@ -167,6 +198,8 @@ def train_tokenizer(config: TokenizerConfig, texts: Sequence[str]) -> Tokenizer:
         raise ConfigInvalid(f"tokenizer: {SPACE!r} stands for a space and cannot be in the alphabet")
     if config.kind == "char":
         return CharTokenizer.train(alphabet)
+    if config.kind == "letter":
+        return LetterTokenizer.train(alphabet)
     if config.kind == "word":
         return WordTokenizer.train(texts, alphabet, min_count=config.min_word_count)
     return SentencePieceTokenizer.train(texts, alphabet, vocab_size=config.vocab_size, model_type=config.model_type)
@@ -180,7 +213,12 @@ def tokenizer_from_json(data: dict[str, object]) -> Tokenizer:
     symbols = data["symbols"]
     if not isinstance(symbols, list):
         raise ConfigInvalid("tokenizer: 'symbols' is not a list")
-    return CharTokenizer(symbols) if kind == "char" else WordTokenizer(symbols)
+    kinds: dict[str, Callable[[Sequence[str]], Tokenizer]] = {
+        "char": CharTokenizer,
+        "letter": LetterTokenizer,
+        "word": WordTokenizer,
+    }
+    return kinds[str(kind)](symbols)
 
 
 def write_tokens(tokenizer: Tokenizer, path: Path) -> None:

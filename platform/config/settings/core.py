@@ -12,6 +12,9 @@ PRODUCTION = ENVIRONMENT == "production"
 DEBUG = env.flag("DEBUG", False)
 VERSION = "0.1.0"
 
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.integer("PORT", 8000, minimum=1)
+
 DATA_DIR = env.path("DATA_DIR", ROOT / "data")
 """Everything that a run writes: the embedded database, media, the development secret."""
 
