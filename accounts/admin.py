@@ -10,7 +10,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Count, Prefetch, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -229,8 +229,9 @@ class MembershipAdmin(ScopedAdmin):
             name = str(member)
             try:
                 actor = owner_of(request, member.organization)
-                self.log_deletions(request, Membership.objects.filter(pk=member.pk))
-                services.remove_member(actor=actor, member=member)
+                with transaction.atomic():  # a refused removal is not logged either
+                    self.log_deletions(request, Membership.objects.filter(pk=member.pk))
+                    services.remove_member(actor=actor, member=member)
             except errors.ApiError as error:
                 self.message_user(request, f"{name}: {error.message}", messages.ERROR)
             else:
