@@ -1,0 +1,160 @@
+"""Who may call what: every route × every kind of credential → the answer's status."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from accounts import services, tokens
+from accounts.models import ApiKey, Membership, User
+from stt.models import SttJob
+from tests.api.routes import METHODS, methods, routes
+from tests.api.support import silence
+from tests.conftest import PASSWORD, Client, Tenant, error_of, make_tenant
+from tts.models import TtsJob
+
+CREDENTIALS = (
+    "anonymous", "viewer", "developer", "admin", "owner", "outsider", "key", "other_key", "revoked_key", "expired_key",
+)  # fmt: skip
+"""outsider: the owner of another organisation. key: of the route's scope; other_key: of the other scope."""
+
+PUBLIC = "2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx"
+TABLE = {
+    # method, path                            anon view dev  adm  own  outs key  othr rev  exp
+    "POST /api/v1/auth/login":               PUBLIC,
+    "POST /api/v1/auth/refresh":             PUBLIC,
+    "POST /api/v1/auth/logout":              "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
+    "GET /api/v1/auth/me":                   "401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 401 401",
+    "GET /api/v1/auth/api-keys":             "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "POST /api/v1/auth/api-keys":            "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "GET /api/v1/auth/api-keys/{key_id}":    "401 403 403 2xx 2xx 404 403 403 401 401",
+    "PATCH /api/v1/auth/api-keys/{key_id}":  "401 403 403 2xx 2xx 404 403 403 401 401",
+    "DELETE /api/v1/auth/api-keys/{key_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "POST /api/v1/auth/api-keys/{key_id}/rotate": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "GET /api/v1/auth/members":              "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "POST /api/v1/auth/members":             "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "GET /api/v1/auth/members/{member_id}":  "401 403 403 2xx 2xx 404 403 403 401 401",
+    "PATCH /api/v1/auth/members/{member_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "DELETE /api/v1/auth/members/{member_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "POST /api/v1/tts/synthesize":           "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "POST /api/v1/tts/synthesize-batch":     "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "GET /api/v1/tts/voices":                "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "GET /api/v1/tts/voices/{voice_id}":     "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "GET /api/v1/tts/jobs":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "GET /api/v1/tts/jobs/{job_id}":         "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
+    "DELETE /api/v1/tts/jobs/{job_id}":      "401 403 2xx 2xx 2xx 404 2xx 403 401 401",
+    "POST /api/v1/stt/transcribe":           "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "POST /api/v1/stt/batch-transcribe":     "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "GET /api/v1/stt/jobs":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "GET /api/v1/stt/jobs/{job_id}":         "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
+    "DELETE /api/v1/stt/jobs/{job_id}":      "401 403 2xx 2xx 2xx 404 2xx 403 401 401",
+    "GET /api/v1/models/status":             "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
+    "GET /api/v1/analytics/usage":           "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
+    "GET /api/v1/media/{token}/{name}":      PUBLIC,
+    "GET /api/v1/version":                   PUBLIC,
+    "GET /api/v1/schema":                    PUBLIC,
+    "GET /api/v1/docs":                      PUBLIC,
+    "GET /health":                           PUBLIC,
+    "GET /health/ready":                     PUBLIC,
+}  # fmt: skip
+
+_PASSPHRASE = "a long enough pass-phrase"
+BODIES: dict[str, Callable[[Tenant], dict[str, Any]]] = {
+    "POST /api/v1/auth/login": lambda tenant: {
+        "json": {"email": tenant.member("developer").user.email, "password": PASSWORD}
+    },
+    "POST /api/v1/auth/refresh": lambda tenant: {
+        "json": {
+            "refresh_token": tokens.open_session(membership=tenant.member("developer"), address=None, user_agent="")[
+                1
+            ].refresh_token
+        }
+    },
+    "POST /api/v1/auth/api-keys": lambda _: {"json": {"name": "new", "scopes": ["tts"]}},
+    "PATCH /api/v1/auth/api-keys/{key_id}": lambda _: {"json": {"name": "renamed"}},
+    "POST /api/v1/auth/members": lambda _: {
+        "json": {"email": f"{uuid.uuid4().hex}@example.com", "role": "viewer", "password": _PASSPHRASE}
+    },
+    "PATCH /api/v1/auth/members/{member_id}": lambda _: {"json": {"role": "developer"}},
+    "POST /api/v1/tts/synthesize": lambda _: {"json": {"text": "Hi."}},
+    "POST /api/v1/tts/synthesize-batch": lambda _: {"json": {"items": [{"text": "Hi."}]}},
+    "POST /api/v1/stt/transcribe": lambda _: {"files": {"audio_file": ("s.wav", silence(0.3))}},
+    "POST /api/v1/stt/batch-transcribe": lambda _: {"files": {"audio_files": ("s.wav", silence(0.3))}},
+}
+
+
+@pytest.fixture(scope="module")
+def organization(server: str) -> Tenant:
+    return make_tenant(server)
+
+
+@pytest.fixture(scope="module")
+def audio_url(organization: Tenant) -> str:
+    return organization.key("tts").post("/tts/synthesize", json={"text": "Hi."}).json()["audio_url"]
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS)
+@pytest.mark.parametrize("route", TABLE)
+def test_access(organization: Tenant, audio_url: str, route: str, credential: str) -> None:
+    expected = dict(zip(CREDENTIALS, TABLE[route].split(), strict=True))[credential]
+    method, path = route.split()
+    client = _client(organization, credential, path)
+    url = "/" + _filled(path, organization, audio_url)
+    body = BODIES.get(route, lambda _: {})(organization)
+    answer = client.request(method, url, **body)
+    if expected == "2xx":
+        assert 200 <= answer.status_code < 300, answer.text
+    else:
+        error_of(answer, int(expected))
+
+
+def test_table_has_every_route_and_no_other() -> None:
+    known = {f"{method} {path}" for path, callback in routes().items() for method in methods(callback)}
+    assert set(TABLE) == known
+
+
+@pytest.mark.parametrize("path", sorted({route.split()[1] for route in TABLE}))
+def test_other_methods_are_refused(organization: Tenant, audio_url: str, path: str) -> None:
+    for method in METHODS:
+        if f"{method} {path}" not in TABLE:
+            url = "/" + _filled(path, organization, audio_url)
+            error_of(organization.user("owner").request(method, url), 405, "method_not_allowed")
+
+
+def _client(tenant: Tenant, credential: str, path: str) -> Client:
+    scope, other = ("stt", "tts") if "/stt/" in path else ("tts", "stt")
+    if credential == "anonymous":
+        return Client(tenant.server)
+    if credential == "outsider":
+        return make_tenant(tenant.server).user("owner")
+    if not credential.endswith("key"):
+        return tenant.user(credential)
+    row, key = tenant.new_key(other if credential == "other_key" else scope)
+    if credential == "revoked_key":
+        services.revoke_api_key(api_key=row)
+    if credential == "expired_key":
+        ApiKey.objects.filter(id=row.id).update(expires_at=timezone.now() - timedelta(seconds=1))
+    return Client(tenant.server, {"x-api-key": key})
+
+
+def _filled(path: str, tenant: Tenant, audio_url: str) -> str:
+    """The path with a fresh object of the tenant in it."""
+    if "/media/" in path:
+        return "/" + audio_url.split("/", 3)[3]
+    if "{key_id}" in path:
+        return path.replace("{key_id}", str(tenant.new_key()[0].id))
+    if "{member_id}" in path:
+        user = User.objects.create(email=f"{uuid.uuid4().hex}@example.com", password="!")
+        member = Membership.objects.create(organization=tenant.organization, user=user, role="viewer")
+        return path.replace("{member_id}", str(member.id))
+    if "{job_id}" in path:
+        fields = {"organization": tenant.organization, "status": "succeeded"}
+        job = SttJob(**fields) if "/stt/" in path else TtsJob(**fields, characters=2, sample_rate=8000)
+        job.save()
+        return path.replace("{job_id}", str(job.id))
+    return path.replace("{voice_id}", "espeak:en-us")
