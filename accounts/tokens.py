@@ -44,11 +44,11 @@ def rotate(refresh_token: str) -> TokenPair:
     """A new pair for a refresh token, which is refused from now on."""
     token = _verified(RefreshToken, refresh_token)
     session_id, old_jti, new_jti = token.get(SESSION_CLAIM), token["jti"], uuid.uuid4().hex
-    live = LoginSession.objects.filter(id=session_id, revoked_at=None, expires_at__gt=timezone.now()).filter(
-        membership__user__is_active=True, membership__organization__is_active=True
-    )
-    # Compare-and-swap: of two requests with the same token, one changes the row.
-    swapped = live.filter(refresh_jti=old_jti).update(
+    live = LoginSession.objects.filter(id=session_id, revoked_at=None, expires_at__gt=timezone.now())
+    active = live.filter(membership__user__is_active=True, membership__organization__is_active=True).exists()
+    # Compare-and-swap: of two requests with the same token, one changes the row. Its conditions are the row's own
+    # columns; a joined one becomes a subquery, which PostgreSQL evaluates before it waits for the row: both would win.
+    swapped = active and live.filter(refresh_jti=old_jti).update(
         refresh_jti=new_jti, refreshed_at=timezone.now(), expires_at=_refresh_expiry()
     )
     if not swapped:
