@@ -20,16 +20,13 @@ GROUPS = ("day", "model", "api_key", "user")
 
 
 class CsvRenderer(BaseRenderer):
-    """The daily rows as CSV; errors stay JSON."""
+    """The daily rows as CSV."""
 
     media_type = "text/csv"
     format = "csv"
     charset = "utf-8"
 
-    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> str | bytes:
-        if "daily" not in data:
-            renderer_context["response"]["Content-Type"] = "application/json"
-            return JSONRenderer().render(data)
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> str:
         file = io.StringIO()
         columns = ["date", *(name for name in data["daily"][0] if name != "date")]
         writer = csv.DictWriter(file, columns)

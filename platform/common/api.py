@@ -16,6 +16,7 @@ from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import exceptions as drf
 from rest_framework import serializers
 from rest_framework.pagination import PageNumberPagination
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -93,6 +94,9 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         return None
     if answer.status_code >= 500:
         log.error("request failed", exc_info=error, extra={"status": answer.status_code})
+    # Whatever the view answers with otherwise (CSV, YAML, a page): an error is JSON.
+    request = context["request"]
+    request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
     return answer
 
 
