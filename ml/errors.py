@@ -11,6 +11,7 @@
     │  ├─ LanguageNotSupported    400  language_not_supported
     │  └─ SsmlInvalid             400  ssml_invalid
     ├─ EngineFailed               500  engine_failed
+    │  └─ EngineFault             503  engine_fault        (the engine itself broke, e.g. CUDA; it is loaded again)
     ├─ EngineUnavailable          503  engine_unavailable  (try again later)
     ├─ ModelInvalid               409  model_invalid       (a model folder that cannot be served)
     └─ Cancelled                  499  cancelled           (the caller left; never sent to a client)
@@ -77,6 +78,13 @@ class SsmlInvalid(InvalidRequest):
 
 class EngineFailed(MlError):
     code = "engine_failed"
+
+
+class EngineFault(EngineFailed):
+    """Raised by an engine that cannot go on: the pool drops it and loads it again. Never for one bad request."""
+
+    code = "engine_fault"
+    status = 503
 
 
 class EngineUnavailable(MlError):

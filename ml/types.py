@@ -14,6 +14,18 @@ Samples = NDArray[np.float32]
 PcmSamples = NDArray[np.int16]
 """Mono audio, shape (samples,), signed 16-bit."""
 
+Priority = Literal["realtime", "synchronous", "batch"]
+"""Somebody speaks or listens now; somebody waits for an answer; nobody waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """For whom the engines compute: which queue the work waits in, and before whose."""
+
+    tenant: str = ""  # any key of an organisation; all work under one key shares one turn
+    priority: Priority = "synchronous"
+    weight: float = 1.0  # the tenant's share of a busy engine, relative to the others'
+
 
 # ── Speech out ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
