@@ -56,8 +56,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "RoleEnum": "accounts.models.Role.choices",
-        "ScopeEnum": "accounts.models.Scope.choices",
-        "TaskEnum": "analytics.models.Task.choices",
+        "SpeechTaskEnum": "analytics.models.Task.choices",  # also the scopes of API keys
         "TranscriptionTaskEnum": ["transcribe", "translate"],
         "JobStatusEnum": "jobs.models.JobStatus.choices",
     },
