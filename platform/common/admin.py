@@ -20,6 +20,7 @@ from django.forms import ModelChoiceField
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from accounts.actors import Actor
 from accounts.models import Organization, Role, User
@@ -121,6 +122,17 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
         if self.hidden_lookups & set(lookup.split("__")):
             return False
         return super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Without the organisation where every row has the same."""
+        columns = list(super().get_list_display(request))
+        if len(owned_organizations(request) or []) == 1 and "organization" in columns:
+            columns.remove("organization")
+        return columns
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
         raise Http404(f"No such {opts.verbose_name}.")
