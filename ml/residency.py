@@ -109,9 +109,9 @@ class ModelPool:
         retry_after_failure_seconds: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._budget = dict(memory_budget_bytes or {})
-        self._idle_seconds = idle_seconds
-        self._retry_seconds = retry_after_failure_seconds
+        self.memory_budget_bytes = dict(memory_budget_bytes or {})
+        self.idle_seconds = idle_seconds
+        self.retry_after_failure_seconds = retry_after_failure_seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._models: dict[str, _Model] = {}
@@ -216,10 +216,10 @@ class ModelPool:
 
     def evict_idle(self) -> tuple[str, ...]:
         """Frees what nobody used for `idle_seconds`; their ids. A thread does so every now and then."""
-        if self._idle_seconds is None:
+        if self.idle_seconds is None:
             return ()
         with self._lock:
-            since = self._clock() - self._idle_seconds
+            since = self._clock() - self.idle_seconds
             idle = [model for model in self._evictable() if model.resident.last_used <= since]  # type: ignore[union-attr]
             unused = [resident for model in idle for resident in self._retire(model)]
         self._close(unused)
@@ -356,7 +356,7 @@ class ModelPool:
     def _note_failure(self, model: _Model, error: BaseException | str) -> None:
         model.error = str(error)
         if not isinstance(error, errors.EngineUnavailable):  # no room now may be room in a moment
-            model.retry_at = self._clock() + self._retry_seconds
+            model.retry_at = self._clock() + self.retry_after_failure_seconds
 
     def _load(self, spec: ModelSpec) -> _Resident:
         """Makes room and loads. Raises `MlError` only."""
@@ -382,7 +382,9 @@ class ModelPool:
     # ── Room ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _limit(self, device: str) -> float:
-        return self._budget.get(device, self._budget.get(devices.memory_kind(device), float("inf")))
+        return self.memory_budget_bytes.get(
+            device, self.memory_budget_bytes.get(devices.memory_kind(device), float("inf"))
+        )
 
     def _used(self, device: str) -> int:
         """What is being closed counts no more: whoever retired it waits for that before he loads."""
@@ -430,12 +432,12 @@ class ModelPool:
     # ── Idle models ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start_sweeper(self) -> None:
-        if self._sweeper is None and self._idle_seconds is not None and not self._closed.is_set():
+        if self._sweeper is None and self.idle_seconds is not None and not self._closed.is_set():
             self._sweeper = threading.Thread(target=self._sweep, name="model-idle", daemon=True)
             self._sweeper.start()
 
     def _sweep(self) -> None:
-        while not self._closed.wait(min(30.0, max(0.01, (self._idle_seconds or 0) / 4))):
+        while not self._closed.wait(min(30.0, max(0.01, (self.idle_seconds or 0) / 4))):
             self.evict_idle()
 
 

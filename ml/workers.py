@@ -1,8 +1,8 @@
 """Child processes for native code that may crash, hang or hold the GIL.
 
-`WorkerPool("package.module:Class", {...}, size=2)` keeps up to `size` processes, each holding one instance of the class.
-`pool.call("method", *args)` runs a method in a free one and returns what it returned. A process is started when it is
-first needed, and replaced when it dies: a crash in native code costs the one call that caused it.
+`WorkerPool("package.module:Class", {...}, size=2)` keeps up to `size` processes, each holding one instance of the
+class. `pool.call("method", *args)` runs a method in a free one and returns what it returned. A process is started when
+it is first needed, and replaced when it dies: a crash in native code costs the one call that caused it.
 
 Arguments and results cross as MessagePack (None, bool, numbers, str, bytes, lists, dicts), never as pickles, so that a
 process subverted by a hostile file cannot run code in its parent. An `MlError` crosses by its code.
@@ -209,7 +209,7 @@ def _child_environment(root: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
 
 
-_ENVIRONMENT_PREFIXES = ("PATH", "HOME", "LANG", "LC_", "TMP", "XDG_", "LD_LIBRARY_PATH", "OPENBLAS_", "CUDA_", "ESPEAK_")
+_ENVIRONMENT_PREFIXES = tuple("PATH HOME LANG LC_ TMP XDG_ LD_LIBRARY_PATH OPENBLAS_ CUDA_ ESPEAK_".split())
 
 
 # ── In the child ────────────────────────────────────────────────────────────────────────────────────────────────────
