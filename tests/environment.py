@@ -6,6 +6,7 @@ TEST_DATABASE_URL runs them on another PostgreSQL.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import sys
@@ -16,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
 
 DATA_DIR = Path(tempfile.mkdtemp(prefix="speech-tests-"))
+# Registered before the embedded PostgreSQL registers its own end, and so run after it.
+atexit.register(shutil.rmtree, DATA_DIR, ignore_errors=True)
 
 os.environ.update(
     DJANGO_SETTINGS_MODULE="config.settings",
@@ -30,7 +33,3 @@ os.environ.update(
     TRUSTED_PROXIES="1",
     LOG_LEVEL="WARNING",
 )
-
-
-def pytest_unconfigure() -> None:
-    shutil.rmtree(DATA_DIR / "media", ignore_errors=True)

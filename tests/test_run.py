@@ -42,7 +42,7 @@ def test_life_of_a_server(tmp_path: Path, client: httpx.Client) -> None:
     # It starts again cleanly, in seconds, with everything there.
     started = time.monotonic()
     with running(data_dir) as second:
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 30  # on a busy machine; 5 on an idle one
         kept = client.get(f"{second.url}/api/v1/tts/jobs/{job['job_id']}")  # the old token is still good
         assert kept.status_code == 200, kept.text
         assert kept.json()["text"] == "Remember me."
