@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from ml import errors
 from ml.fair_queue import FairQueue, Work
-from ml.residency import CANCEL_POLL_SECONDS, ModelPool
+from ml.residency import CANCEL_POLL_SECONDS, ModelPool, ModelSpec
 from ml.types import Caller, Priority
 
 log = logging.getLogger(__name__)
@@ -257,11 +257,10 @@ class Batcher:
             return work is not None
 
     def _choose(self, lane: _Lane, engine: Any) -> list[Work]:
-        capabilities = getattr(engine, "capabilities", None)
+        max_batch, concurrency = _limits(self._pool.spec(lane.model_id), engine)
         batch: list[Work] = []
         with self._dropping(lane) as dropped, self._lock:
-            lane.max_batch = max(1, getattr(capabilities, "max_batch", 1))
-            lane.concurrency = max(1, getattr(capabilities, "concurrency", 1))
+            lane.max_batch, lane.concurrency = max_batch, concurrency
             self._await_mates(lane)
             while len(batch) < lane.max_batch and (work := lane.queue.pop(batch[0].group if batch else None)):
                 (dropped if _has_left(work) or not work.future.set_running_or_notify_cancel() else batch).append(work)
@@ -396,6 +395,14 @@ def wait_for(future: Future[Result], cancel: threading.Event | None = None) -> R
         if cancel is not None and cancel.is_set():
             future.cancel()
             raise errors.Cancelled("The request was cancelled.")
+
+
+def _limits(spec: ModelSpec, engine: Any) -> tuple[int, int]:
+    """Items in a batch, and batches side by side: the model's own setting before the engine's capability."""
+    capabilities = getattr(engine, "capabilities", None)
+    max_batch = spec.max_batch or getattr(capabilities, "max_batch", 1) or 1
+    concurrency = spec.concurrency or getattr(capabilities, "concurrency", 1) or 1
+    return int(max_batch), int(concurrency)
 
 
 def _call(engine: Any, batch: list[Work]) -> Sequence[Any]:

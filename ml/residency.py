@@ -49,6 +49,8 @@ class ModelSpec:
     device: str = devices.CPU  # or "cuda:0", …
     estimated_bytes: int = 0  # of the device's memory; room for it is made before loading
     pinned: bool = False  # once loaded, freed only when unregistered or replaced
+    max_batch: int | None = None  # items that one call computes; None: as the engine's capabilities say
+    concurrency: int | None = None  # calls side by side; None: as the engine's capabilities say
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,11 @@ class ModelPool:
         """Raises `UnknownModel`."""
         with self._lock:
             return self._state(self._find(model_id))
+
+    def spec(self, model_id: str) -> ModelSpec:
+        """Of the version that serves. Raises `UnknownModel`."""
+        with self._lock:
+            return self._find(model_id).spec
 
     def memory_bytes(self) -> dict[str, int]:
         """What loaded models take, by device; versions that are on their way out count while they are used."""

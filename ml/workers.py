@@ -209,7 +209,9 @@ def _child_environment(root: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
 
 
-_ENVIRONMENT_PREFIXES = tuple("PATH HOME LANG LC_ TMP XDG_ LD_LIBRARY_PATH OPENBLAS_ CUDA_ ESPEAK_".split())
+_ENVIRONMENT_PREFIXES = (
+    "PATH", "HOME", "LANG", "LC_", "TMP", "XDG_", "LD_LIBRARY_PATH", "OPENBLAS_", "CUDA_", "ESPEAK_",
+)  # fmt: skip
 
 
 # ── In the child ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,18 +13,17 @@ import contextlib
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ml import errors
 from ml.audio.decode import MAX_DURATION_SECONDS, SAMPLE_RATE, DecodedAudio, decode
 from ml.stt import registry, vad
-from ml.stt.engines.base import EngineCapabilities, Hypothesis, Recognizer, Window
+from ml.stt.engines.base import EngineCapabilities, Hypothesis, Window
 from ml.stt.quality import score_quality
-from ml.types import Segment, Transcript, TranscriptionOptions, Word
+from ml.stt.recognition import Heard, recognise
+from ml.types import Caller, Segment, Transcript, TranscriptionOptions, Word
 
 Progress = Callable[[float, str], None]
 """Called with the share done, 0–1 and never falling, and the name of the stage under way."""
@@ -68,6 +67,7 @@ def transcribe(
     path: str | os.PathLike[str],
     options: TranscriptionOptions | None = None,
     *,
+    caller: Caller = Caller(),  # noqa: B008  frozen
     max_duration_seconds: float = MAX_DURATION_SECONDS,
     cancel: threading.Event | None = None,
     progress: Progress | None = None,
@@ -78,7 +78,7 @@ def transcribe(
     transcript's is the same mean over all of them, 0 where nothing was said. It compares results of one model only.
 
     Raises, before any computing, what `registry.resolve` raises; then `AudioUndecodable`, `AudioEmpty`, `AudioTooLong`,
-    `Cancelled` (the work stops within a second), `EngineFailed`.
+    `Cancelled` (the work stops within a second), `EngineFailed`, `EngineUnavailable`.
     """
     options = options or TranscriptionOptions()
     resolution = registry.resolve(options)
@@ -88,12 +88,13 @@ def transcribe(
     with audio:
         run.report(_DECODED_SHARE, "vad")
         with run.stage("vad"):
-            speech = _find_speech(audio, resolution.model.capabilities, cancel)
+            speech = _find_speech(audio, resolution, cancel)
         run.report(_HEARD_SHARE, "recognise")
         with run.stage("recognise"):
-            recognition = _recognise(audio, speech, resolution, options, run)
+            heard = _recognise(audio, speech, resolution, options, caller, run)
+            recognition = _to_recognition(speech, heard)
         for stage in TEXT_STAGES:
-            if stage.applies(resolution.model.capabilities, options):
+            if stage.applies(heard.model.capabilities, options):
                 with run.stage(stage.name):
                     recognition = stage.run(recognition, options)
         with run.stage("score"):
@@ -107,10 +108,11 @@ def transcribe(
             language_confidence=recognition.language_confidence,
             confidence=_mean_confidence(segments),
             duration_seconds=audio.duration_seconds,
-            model_used=resolution.model.name,
+            model_used=heard.model.name,
             quality=quality,
             stages=tuple(run.timings),
             timings=run.timings,
+            fallback_reason=heard.fallback_reason,
         )
 
 
@@ -121,6 +123,7 @@ class _Run:
     cancel: threading.Event | None
     progress: Progress | None
     timings: dict[str, float] = field(default_factory=dict)
+    share: float = 0.0
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -130,73 +133,65 @@ class _Run:
         self.timings[name] = time.perf_counter() - started
 
     def report(self, share: float, stage: str) -> None:
+        self.share = max(self.share, share)  # another model that takes over begins anew
         if self.progress is not None:
-            self.progress(share, stage)
+            self.progress(self.share, stage)
 
     def check(self) -> None:
         if self.cancel is not None and self.cancel.is_set():
             raise errors.Cancelled("The request was cancelled.")
 
 
-def _find_speech(audio: DecodedAudio, capabilities: EngineCapabilities, cancel: threading.Event | None) -> Speech:
+def _find_speech(audio: DecodedAudio, resolution: registry.Resolution, cancel: threading.Event | None) -> Speech:
+    """In windows that every candidate can take, so that falling back does not cut anew."""
     activity = vad.measure_activity(audio, cancel=cancel)
-    options = vad.VadOptions(max_window_seconds=min(20.0, capabilities.max_window_seconds))
+    longest = min(model.capabilities.max_window_seconds for model in (resolution.model, *resolution.candidates))
+    options = vad.VadOptions(max_window_seconds=min(20.0, longest))
     return Speech(vad.find_windows(activity, options), activity)
 
 
 def _recognise(
-    audio: DecodedAudio, speech: Speech, resolution: registry.Resolution, options: TranscriptionOptions, run: _Run
-) -> Recognition:
-    if not speech.windows:  # Nothing to say: do not load a model for it.
-        return Recognition((), resolution.language, resolution.language_confidence)
-    engine = registry.engine(resolution.model.name)
-    total = sum(span.duration_seconds for span in speech.windows)
-    segments: list[Segment] = []
-    done = 0.0
-    for span, hypothesis in zip(
-        speech.windows, _hypotheses(engine, _windows(audio, speech, resolution, options), run.cancel), strict=True
-    ):
-        if hypothesis.text and hypothesis.confidence >= engine.capabilities.noise_confidence:
-            segments.append(_segment(span, hypothesis))
-        done += span.duration_seconds
-        run.report(_HEARD_SHARE + (1 - _HEARD_SHARE) * min(0.99, done / total), "recognise")
+    audio: DecodedAudio,
+    speech: Speech,
+    resolution: registry.Resolution,
+    options: TranscriptionOptions,
+    caller: Caller,
+    run: _Run,
+) -> Heard:
+    ends = [0.0]  # the share of speech up to the end of each window
+    for span in speech.windows:
+        ends.append(ends[-1] + span.duration_seconds)
+
+    def on_window(number: int) -> None:
+        share = min(0.99, ends[number + 1] / ends[-1])
+        run.report(_HEARD_SHARE + (1 - _HEARD_SHARE) * share, "recognise")
         audio.release_pages()
-    return Recognition(tuple(segments), resolution.language, resolution.language_confidence)
+
+    windows = _windows(audio, speech, resolution, options)
+    return recognise(windows, resolution, caller=caller, cancel=run.cancel, on_window=on_window)
+
+
+def _to_recognition(speech: Speech, heard: Heard) -> Recognition:
+    spoken = zip(speech.windows, heard.hypotheses, strict=True)
+    segments = tuple(_segment(span, hypothesis) for span, hypothesis in spoken if hypothesis.text)
+    return Recognition(segments, heard.language, heard.language_confidence)
 
 
 def _windows(
     audio: DecodedAudio, speech: Speech, resolution: registry.Resolution, options: TranscriptionOptions
 ) -> list[Window]:
     """Views of the mapped audio: an hour of windows costs no memory."""
+    language = registry.primary_language(resolution.language) if resolution.language_confidence else None
     return [
         Window(
             audio.samples[round(span.start * SAMPLE_RATE) : round(span.end * SAMPLE_RATE)],
-            language=registry.primary_language(resolution.language),
+            language=language,
             task=options.task,
             prompt=options.prompt,
             hotwords=options.hotwords,
         )
         for span in speech.windows
     ]
-
-
-def _hypotheses(engine: Recognizer, windows: Sequence[Window], cancel: threading.Event | None) -> Iterator[Hypothesis]:
-    """In the windows' order, with as many calls under way as the engine computes side by side."""
-    size = engine.capabilities.max_batch
-    batches = [windows[start : start + size] for start in range(0, len(windows), size)]
-    if len(batches) == 1:
-        yield from engine.recognise(batches[0], cancel=cancel)
-        return
-    with ThreadPoolExecutor(engine.capabilities.concurrency, thread_name_prefix="stt") as executor:
-        # Only so many are submitted at a time that a failure or a cancellation leaves nothing queued behind it, and
-        # one more, so that no process idles while the oldest result is awaited.
-        under_way: deque[Future[list[Hypothesis]]] = deque()
-        for batch in batches:
-            if len(under_way) > engine.capabilities.concurrency:
-                yield from under_way.popleft().result()
-            under_way.append(executor.submit(engine.recognise, batch, cancel=cancel))
-        while under_way:
-            yield from under_way.popleft().result()
 
 
 def _segment(span: vad.SpeechSpan, hypothesis: Hypothesis) -> Segment:

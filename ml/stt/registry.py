@@ -1,20 +1,32 @@
 """Which models can recognise, and which of them serves a request.
 
-The embedded recogniser is always registered. Whoever installs models registers them beside it; `resolve` chooses by
-declared capabilities and priority, never by name, and refuses what none of them can do.
+The embedded recogniser is always there. `install` adds model folders beside it; `resolve` chooses by declared
+capabilities and priority, never by name, and refuses what none of them can do. Neither loads anything: engines are
+reached through `ml.runtime`, when there is something to recognise.
+
+Helpers (punctuation, language identification, …) are installed in the same way, and found by `ml.stt.helpers`.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-from ml import errors
-from ml.stt.engines.base import EngineCapabilities, Recognizer
+from ml import errors, runtime
+from ml.artifacts import ModelFolder, ModelManifest
+from ml.residency import ModelSpec, ModelState
+from ml.stt.engines.base import EngineCapabilities, Hypothesis, Recognizer, Window
 from ml.stt.engines.pocketsphinx import MODEL_NAME, PocketSphinx
 from ml.types import TranscriptionOptions
+
+TASK = "stt"
+HELPER_TASKS = ("punctuation", "diarization", "speaker", "language", "lm")
+
+TRANSDUCER_PRIORITY, OTHER_PRIORITY, EMBEDDED_PRIORITY = 30, 20, 0
+_TRANSDUCERS = ("transducer", "streaming_transducer")
 
 _TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
 
@@ -27,7 +39,15 @@ class ModelInfo:
     engine: str  # e.g. "pocketsphinx"
     default_language: str  # BCP-47; what is reported where nobody named or detected a language
     capabilities: EngineCapabilities
-    priority: int = 0  # the highest that fits serves; the embedded recogniser has 0
+    priority: int = EMBEDDED_PRIORITY  # the highest that fits serves
+    version: str = ""
+    default: bool = False  # serves before all others, wherever it fits
+    fallback_confidence: float = 0.0  # a transcript under it goes to the next candidate
+
+    @property
+    def id(self) -> str:
+        """In the pool and the batcher; the same for all versions."""
+        return runtime.model_id(TASK, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,54 +57,167 @@ class Resolution:
     model: ModelInfo
     language: str  # BCP-47, as the caller wrote it where he did
     language_confidence: float  # 1 where the caller named it, 0 where it is only the model's default
+    candidates: tuple[ModelInfo, ...] = ()  # `model`, and those that take over where it fails; one if it was named
 
 
-class _Entry:
-    """A model and its engine, loaded when first asked for."""
-
-    def __init__(self, info: ModelInfo, load: Callable[[], Recognizer]) -> None:
-        self.info = info
-        self._load = load
-        self._lock = threading.Lock()
-        self._engine: Recognizer | None = None
-
-    def engine(self) -> Recognizer:
-        with self._lock:
-            if self._engine is None:
-                self._engine = self._load()
-            return self._engine
+_infos: dict[str, ModelInfo] = {}
+_lock = threading.Lock()
+_installing = threading.RLock()
 
 
-_entries: dict[str, _Entry] = {}
-_entries_lock = threading.Lock()
+# ── Installing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def register(info: ModelInfo, load: Callable[[], Recognizer]) -> None:
-    """Makes a model available; `load` runs once, when it is first used. A name registered again is replaced."""
-    with _entries_lock:
-        _entries[info.name] = _Entry(info, load)
+def install(folder: ModelFolder, *, priority: int | None = None, default: bool = False) -> ModelState:
+    """Lets a model folder serve: a recogniser, or a helper of recognition.
+
+    A new name is only made known: the model loads with its first use, or by `runtime.pool.warm`. Where another version
+    of the name serves, the new one loads beside it and takes over: no request fails. The same folder again changes no
+    more than priority and default. Does not verify the files: see `artifacts.verify`.
+
+    priority: None for what its settings say, or else the kind of model does. Raises `ModelInvalid`, `EngineFailed` or
+    `EngineUnavailable`, and then what served goes on serving.
+    """
+    return _install(folder, priority, default, reload=False)
+
+
+def reload(name: str, *, task: str = TASK) -> ModelState:
+    """Reads the installed folder again and swaps, as `install` does. Raises `UnknownModel` too."""
+    with _installing:
+        folder = runtime.reread(task, name)
+        info = _infos.get(name) if task == TASK else None
+        return _install(folder, None, info.default if info else False, reload=True)
+
+
+def uninstall(name: str, *, task: str = TASK) -> None:
+    """Takes an installed model away; requests under way finish with it. Raises `UnknownModel`."""
+    with _installing:
+        runtime.remove(task, name)
+        if task == TASK:
+            with _lock:
+                _infos.pop(name, None)
+        else:
+            from ml.stt.helpers import base as helpers
+
+            helpers.unregister(task, name)
+
+
+def describe(folder: ModelFolder, *, priority: int | None = None, default: bool = False) -> ModelInfo:
+    """What `install` would make of a recogniser's folder. Loads nothing. Raises `ModelInvalid`."""
+    manifest = folder.manifest
+    tell = runtime.static_function(folder, "capabilities")
+    own = tell(runtime.for_engine(folder).manifest) if tell else EngineCapabilities(languages=frozenset())
+    serving = runtime.serving(folder)
+    by_kind = TRANSDUCER_PRIORITY if manifest.format in _TRANSDUCERS else OTHER_PRIORITY
+    chosen = serving.priority if priority is None else priority
+    return ModelInfo(
+        name=manifest.name,
+        engine=manifest.engine,
+        default_language=manifest.languages[0].replace("_", "-") if manifest.languages else "und",
+        capabilities=merge_capabilities(own, manifest),
+        priority=by_kind if chosen is None else chosen,
+        version=manifest.version,
+        default=default,
+        fallback_confidence=serving.fallback_confidence,
+    )
+
+
+def merge_capabilities(own: EngineCapabilities, manifest: ModelManifest) -> EngineCapabilities:
+    """The engine's capabilities with what `model.json` says of this model. Raises `ModelInvalid`."""
+    changes: dict[str, Any] = {}
+    known = {field.name: getattr(own, field.name) for field in fields(own) if field.name != "languages"}
+    for name, value in manifest.capabilities.items():
+        if name not in known:
+            raise errors.ModelInvalid(f"{manifest.id}: there is no capability {name!r}.")
+        wanted = (int, float) if isinstance(known[name], float) else type(known[name])
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            raise errors.ModelInvalid(f"{manifest.id}: the capability {name!r} has a wrong type.")
+        changes[name] = value
+    spoken = frozenset(primary_language(language) for language in manifest.languages)
+    return replace(own, languages=spoken or own.languages, **changes)
+
+
+def register(info: ModelInfo, load: Callable[[], Recognizer], *, pinned: bool = False) -> None:
+    """Makes a recogniser available that is no folder; `load` runs once, when it is first used.
+
+    A name registered again is replaced, without loading.
+    """
+    with _installing:
+        runtime.pool.unregister(info.id)
+        runtime.pool.register(ModelSpec(info.id, TASK, info.name, info.version, info.engine, load, pinned=pinned))
+        with _lock:
+            _infos[info.name] = info
 
 
 def unregister(name: str) -> None:
-    """Takes a model away; requests under way keep its engine."""
-    with _entries_lock:
-        _entries.pop(name, None)
+    """Takes away what was registered; requests under way finish with it."""
+    with _installing:
+        with _lock:
+            _infos.pop(name, None)
+        runtime.pool.unregister(runtime.model_id(TASK, name))
+
+
+def _install(folder: ModelFolder, priority: int | None, default: bool, *, reload: bool) -> ModelState:
+    manifest = folder.manifest
+    if manifest.task in HELPER_TASKS:
+        return _install_helper(folder, priority, reload=reload)
+    if manifest.task != TASK:
+        raise errors.ModelInvalid(f"{manifest.id} is no model for recognition.")
+    if manifest.name == MODEL_NAME:
+        raise errors.ModelInvalid(f"The name {MODEL_NAME} is the embedded recogniser's.")
+    info = describe(folder, priority=priority, default=default)
+    with _installing:
+        state = runtime.place(folder, capabilities=info.capabilities, reload=reload)
+        with _lock:
+            _infos[info.name] = info
+    return state
+
+
+def _install_helper(folder: ModelFolder, priority: int | None, *, reload: bool) -> ModelState:
+    from ml.stt.helpers import base as helpers
+
+    manifest = folder.manifest
+    chosen = runtime.serving(folder).priority if priority is None else priority
+    languages = frozenset(primary_language(language) for language in manifest.languages)
+    info = helpers.HelperInfo(manifest.task, manifest.name, languages, chosen or 0)
+    pooled = runtime.PooledModel(runtime.model_id(manifest.task, manifest.name))
+    with _installing:
+        state = runtime.place(folder, reload=reload)
+        helpers.register(info, lambda: pooled)
+    return state
+
+
+# ── Choosing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def models() -> tuple[ModelInfo, ...]:
     """Every model that can serve now, the preferred first."""
-    with _entries_lock:
-        infos = [entry.info for entry in _entries.values()]
-    return tuple(sorted(infos, key=lambda info: (-info.priority, info.name)))
+    with _lock:
+        infos = list(_infos.values())
+    return tuple(sorted(infos, key=lambda info: (not info.default, -info.priority, info.name)))
 
 
 def engine(name: str) -> Recognizer:
-    """The model's engine, loaded if need be. Raises `UnknownModel`."""
-    with _entries_lock:
-        entry = _entries.get(name)
-    if entry is None:
+    """The model as a recogniser that is taken from the pool for each call, past all queues. Raises `UnknownModel`."""
+    with _lock:
+        info = _infos.get(name)
+    if info is None:
         raise _unknown(name)
-    return entry.engine()
+    return _Pooled(info)
+
+
+class _Pooled:
+    def __init__(self, info: ModelInfo) -> None:
+        self._id = info.id
+        self.capabilities = info.capabilities
+
+    def recognise(self, windows: Sequence[Window], *, cancel: threading.Event | None = None) -> list[Hypothesis]:
+        with runtime.pool.acquire(self._id, cancel=cancel) as engine:
+            hypotheses: list[Hypothesis] = engine.recognise(windows, cancel=cancel)
+        return hypotheses
+
+    def close(self) -> None:
+        """The pool closes what it loaded."""
 
 
 def resolve(options: TranscriptionOptions) -> Resolution:
@@ -101,7 +234,8 @@ def resolve(options: TranscriptionOptions) -> Resolution:
     candidates = _able(candidates, options)
     chosen = candidates[0]
     hint = options.language_hint
-    return Resolution(chosen, (hint or chosen.default_language).replace("_", "-"), 1.0 if hint else 0.0)
+    language = (hint or chosen.default_language).replace("_", "-")
+    return Resolution(chosen, language, 1.0 if hint else 0.0, candidates)
 
 
 def primary_language(tag: str) -> str:
@@ -161,8 +295,9 @@ def _unknown(name: str) -> errors.UnknownModel:
 
 
 def _register_embedded() -> None:
-    embedded = PocketSphinx()  # only a pool without processes yet
-    register(ModelInfo(MODEL_NAME, "pocketsphinx", "en-US", embedded.capabilities), lambda: embedded)
+    """Its processes, once started, stay, as they always did: they are small, and slow to start."""
+    embedded = PocketSphinx()  # only a pool without processes yet, which costs nothing
+    register(ModelInfo(MODEL_NAME, "pocketsphinx", "en-US", embedded.capabilities), PocketSphinx, pinned=True)
 
 
 _register_embedded()

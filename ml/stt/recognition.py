@@ -1,0 +1,153 @@
+"""Windows in, hypotheses out: through the batcher, and from one candidate to the next where a model fails.
+
+The next candidate takes over on an engine's error, and where the confidence is under the model's own threshold; the
+embedded recogniser, which is less able than any other, only on an error. What a caller did wrong, or named himself, is
+never tried elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ml import errors, runtime
+from ml.stt import registry
+from ml.stt.engines.base import Hypothesis, Window
+from ml.types import Caller
+
+log = logging.getLogger(__name__)
+
+SAMPLES_PER_SECOND = 16_000
+
+OnWindow = Callable[[int], None]
+"""Called with the number of a window whenever one is done; again from 0 where another model takes over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one model made of all windows."""
+
+    hypotheses: tuple[Hypothesis, ...]  # one a window; what was noise has an empty text
+    model: registry.ModelInfo
+    language: str  # BCP-47
+    language_confidence: float
+    fallback_reason: str | None = None
+
+
+def recognise(
+    windows: Sequence[Window],
+    resolution: registry.Resolution,
+    *,
+    caller: Caller,
+    cancel: threading.Event | None = None,
+    on_window: OnWindow = lambda number: None,
+) -> Heard:
+    """Recognises with the resolution's model, or the candidate that has to take over.
+
+    A window without a language is for the model to detect, or else in the model's default language.
+
+    Raises `Cancelled`, and the last candidate's `EngineFailed` or `EngineUnavailable`.
+    """
+    best: Heard | None = None
+    reasons: list[str] = []
+    candidates = list(resolution.candidates or (resolution.model,))
+    while candidates:
+        model = candidates.pop(0)
+        try:
+            heard = _heard(windows, resolution, model, caller, cancel, on_window)
+        except (errors.EngineFailed, errors.EngineUnavailable) as error:
+            if not candidates and best is None:
+                raise
+            log.warning("recogniser failed", extra={"model": model.name, "error": str(error)})
+            reasons.append(f"{model.name} failed ({error.code}).")
+            continue
+        heard = replace(heard, fallback_reason=" ".join(reasons) or None)
+        confidence = _confidence(windows, heard)
+        if confidence >= model.fallback_confidence:
+            return heard
+        best = best or heard  # confidences of two models cannot be compared, so the preferred one stands
+        reasons.append(f"{model.name} was unsure (confidence {confidence:.2f}, under {model.fallback_confidence:g}).")
+        candidates = [other for other in candidates if _may_know_better(other, model, heard)]
+    if best is None:  # only for the type checker: the last error was raised
+        raise errors.EngineUnavailable("No model could recognise this.")
+    return best
+
+
+def recognise_batch(engine: Any, windows: Sequence[Window], cancel: threading.Event | None) -> Sequence[Hypothesis]:
+    """The batcher's call of a recogniser."""
+    hypotheses: list[Hypothesis] = engine.recognise(windows, cancel=cancel)
+    return hypotheses
+
+
+def _heard(
+    windows: Sequence[Window],
+    resolution: registry.Resolution,
+    model: registry.ModelInfo,
+    caller: Caller,
+    cancel: threading.Event | None,
+    on_window: OnWindow,
+) -> Heard:
+    able = model.capabilities
+    fallback_language = None if able.language_detection else registry.primary_language(model.default_language)
+    language = windows[0].language if windows else None
+    results = runtime.batcher.run(
+        model.id,
+        (replace(window, language=window.language or fallback_language) for window in windows),
+        call=recognise_batch,
+        options=(language or fallback_language, windows[0].task if windows else ""),
+        caller=caller,
+        cancel=cancel,
+        cost=_seconds,
+        width=able.max_batch * able.concurrency + max(1, able.max_batch),
+    )
+    hypotheses = []
+    for number, hypothesis in enumerate(results):
+        hypotheses.append(hypothesis if hypothesis.confidence >= able.noise_confidence else _SILENCE)
+        on_window(number)
+    return Heard(tuple(hypotheses), model, *_language(windows, hypotheses, resolution, model))
+
+
+_SILENCE = Hypothesis("", (), 0.0)
+
+
+def _language(
+    windows: Sequence[Window],
+    hypotheses: Sequence[Hypothesis],
+    resolution: registry.Resolution,
+    model: registry.ModelInfo,
+) -> tuple[str, float]:
+    """What the caller named; or what the model detected in most of the speech; or the model's own."""
+    if resolution.language_confidence:
+        return resolution.language, resolution.language_confidence
+    votes: dict[str, float] = {}
+    for window, hypothesis in zip(windows, hypotheses, strict=True):
+        if hypothesis.language:
+            certainty = hypothesis.language_confidence or 0.0
+            votes[hypothesis.language] = votes.get(hypothesis.language, 0.0) + certainty * _seconds(window)
+    if not votes:
+        return (resolution.language if model is resolution.model else model.default_language), 0.0
+    winner = max(votes, key=lambda language: votes[language])
+    seconds = sum(_seconds(w) for w, h in zip(windows, hypotheses, strict=True) if h.language)
+    return winner, round(votes[winner] / seconds, 4) if seconds else 0.0
+
+
+def _confidence(windows: Sequence[Window], heard: Heard) -> float:
+    """Of what was heard, weighted by the windows' lengths; 0 where speech gave no words; 1 where there was none."""
+    if not windows:
+        return 1.0
+    spoken = [(h.confidence, _seconds(w)) for w, h in zip(windows, heard.hypotheses, strict=True) if h.text]
+    seconds = sum(length for _, length in spoken)
+    return sum(confidence * length for confidence, length in spoken) / seconds if seconds else 0.0
+
+
+def _may_know_better(other: registry.ModelInfo, unsure: registry.ModelInfo, heard: Heard) -> bool:
+    spoken = other.capabilities.languages
+    fits = not unsure.capabilities.language_detection or registry.primary_language(heard.language) in spoken
+    return fits and other.priority > registry.EMBEDDED_PRIORITY
+
+
+def _seconds(window: Window) -> float:
+    return len(window.samples) / SAMPLES_PER_SECOND
