@@ -8,14 +8,17 @@ from __future__ import annotations
 import functools
 import math
 import os
+import re
 import threading
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ml import errors
 from ml.tts import languages
+from ml.tts import text as plain
+from ml.tts.engines.base import Gender, SpeakerLatents, SynthesizerCapabilities
 from ml.tts.engines.espeak_process import SAMPLE_RATE
 from ml.tts.engines.turns import Turns
 from ml.tts.script import Run, Style, Utterance
@@ -30,7 +33,6 @@ _CALL_SECONDS = 30.0
 _NORMAL_RATE = 175  # words a minute
 _FASTEST_NATIVE = 449  # from 450 on the library speeds up with Sonic, which cannot change within a text
 
-Gender = Literal["male", "female", "neutral"]
 _GENDERS: dict[int, Gender] = {1: "male", 2: "female"}
 
 
@@ -100,6 +102,56 @@ def speak(utterance: Utterance, *, speed: float, pitch: float, cancel: threading
     return np.frombuffer(pcm, dtype=np.int16)
 
 
+# ── What neural engines borrow ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def phonemize(text: str, language: str, *, cancel: threading.Event | None = None) -> str:
+    """`text` in the IPA, with its punctuation, as the phoneme-based neural models learned it.
+
+    language: BCP-47 or espeak's own name. Raises `LanguageNotSupported`, `EngineFailed` or `Cancelled`.
+    """
+    voice = for_language(language)
+    if voice is None:
+        raise errors.LanguageNotSupported(f"espeak-ng has no phonemes for {language[:40]!r}.", param="language")
+    pool = _pool()
+    with _turns().turn(cancel):
+        clauses = pool.call("phonemes", _file(voice.id), text, cancel=cancel, timeout_seconds=_CALL_SECONDS)
+    sources = _realigned([source for _, source in clauses])
+    spoken = (_SWITCHES.sub("", ipa).strip() for ipa, _ in clauses)
+    return " ".join(ipa + _closing(source) for ipa, source in zip(spoken, sources, strict=True) if ipa)
+
+
+def reshape(
+    samples: PcmSamples, sample_rate: int, *, tempo: float, semitones: float, cancel: threading.Event | None = None
+) -> PcmSamples:
+    """`samples` spoken `tempo` times faster and transposed by `semitones`, with Sonic; shape (samples,), int16."""
+    pool = _pool()
+    arguments = (np.ascontiguousarray(samples).tobytes(), sample_rate, tempo, 2 ** (semitones / 12))
+    with _turns().turn(cancel):
+        pcm = pool.call("reshape", *arguments, cancel=cancel, timeout_seconds=_CALL_SECONDS)
+    return np.frombuffer(pcm, dtype=np.int16)
+
+
+_SWITCHES = re.compile(r"\([a-z-]+\)")  # "(en)fˈʊtbɔːl(fr)": where espeak changed the language within a text
+_CLOSING = re.compile(r"([.,;:!?…—。！？，、；：।؟])[^\w]*$")
+_ASCII_PUNCTUATION = str.maketrans("。！？，、；：।؟", ".!?,,;:.?")
+
+
+def _realigned(clauses: list[str]) -> list[str]:
+    """Gives back to each clause the first character that espeak read ahead of it, with the clause before."""
+    ahead = ["", *(clause[-1:] for clause in clauses[:-1])]
+    kept = [*(clause[:-1] for clause in clauses[:-1]), *clauses[-1:]]
+    return [first + rest for first, rest in zip(ahead, kept, strict=False)]
+
+
+def _closing(clause: str) -> str:
+    """The punctuation that ends a clause, which espeak does not give; of an abbreviation, none."""
+    found = _CLOSING.search(clause)
+    if found is None or (found.group(1) == "." and not plain.ends_sentence(clause)):
+        return ""
+    return found.group(1).translate(_ASCII_PUNCTUATION)
+
+
 @functools.cache
 def _pool() -> WorkerPool:
     try:
@@ -109,6 +161,33 @@ def _pool() -> WorkerPool:
     paths = {"library": espeakng_loader.get_library_path(), "data": espeakng_loader.get_data_path()}
     size = os.cpu_count() or 1
     return WorkerPool("ml.tts.engines.espeak_process:Synthesizer", paths, size=size, memory_bytes=_MEMORY_BYTES)
+
+
+class Espeak:
+    """The engine behind the interface that all have."""
+
+    capabilities = SynthesizerCapabilities(
+        languages=(), sample_rate=SAMPLE_RATE, ssml=True, speed=True, pitch=True, concurrency=os.cpu_count() or 1
+    )
+
+    def voices(self) -> tuple[Voice, ...]:
+        return voices()
+
+    def speak(
+        self,
+        utterance: Utterance,
+        *,
+        speed: float = 1.0,
+        pitch: float = 0.0,
+        cancel: threading.Event | None = None,
+        latents: SpeakerLatents | None = None,
+    ) -> PcmSamples:
+        if latents is not None:
+            raise errors.InvalidRequest("espeak-ng does not clone voices.", param="voice")
+        return speak(utterance, speed=speed, pitch=pitch, cancel=cancel)
+
+    def close(self) -> None:
+        """Its processes are shared and stay."""
 
 
 @functools.cache

@@ -26,6 +26,7 @@ _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: samples go to the callback, before
 _DO_NOT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: return an error instead of ending the process
 _BUFFER_MILLISECONDS = 2000
 _UTF8 = 1
+_IPA = 0x02  # espeakPHONEMES_IPA
 _PHONEMES = 0x100
 _END_PAUSE = 0x1000
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
@@ -87,6 +88,14 @@ class Synthesizer:
         """
         return self._forked(lambda: self._synthesize(request))
 
+    def phonemes(self, voice: str, text: str) -> list[list[str]]:
+        """The text clause by clause: `[IPA, what of the text it stands for]`. voice: a voice's file."""
+        return list(msgpack.unpackb(self._forked(lambda: self._packed_phonemes(voice, text))))
+
+    def reshape(self, pcm: bytes, sample_rate: int, tempo: float, transpose: float) -> bytes:
+        """Another engine's sound, mono and signed 16-bit: `tempo` times faster and `transpose` times higher."""
+        return self._forked(lambda: self._reshape(pcm, tempo, transpose, sample_rate))
+
     def _forked(self, work: Callable[[], bytes]) -> bytes:
         """What `work` returns in a fork of this process."""
         reader, writer = os.pipe()
@@ -115,16 +124,31 @@ class Synthesizer:
             raise errors.EngineFailed("espeak-ng failed on this text.")
         return self._reshape(b"".join(self._parts), request["tempo"], request["transpose"])
 
-    def _reshape(self, pcm: bytes, tempo: float, transpose: float) -> bytes:
+    def _reshape(self, pcm: bytes, tempo: float, transpose: float, sample_rate: int = SAMPLE_RATE) -> bytes:
         """Changes tempo and pitch with Sonic, which the library carries for its own fast speech."""
         if (tempo == 1.0 and transpose == 1.0) or not pcm:
             return pcm
         samples = len(pcm) // 2
-        capacity = int(samples / min(tempo, 1.0) * 1.1) + SAMPLE_RATE
+        capacity = int(samples / min(tempo, 1.0) * 1.1) + sample_rate
         buffer = (ctypes.c_short * capacity)()
         ctypes.memmove(buffer, pcm, len(pcm))
-        made = self._library.sonicChangeShortSpeed(buffer, samples, tempo, transpose, 1.0, 1.0, 0, SAMPLE_RATE, 1)
+        made = self._library.sonicChangeShortSpeed(buffer, samples, tempo, transpose, 1.0, 1.0, 0, sample_rate, 1)
         return bytes(memoryview(buffer).cast("B")[: 2 * made])
+
+    def _packed_phonemes(self, voice: str, text: str) -> bytes:
+        if self._library.espeak_SetVoiceByName(voice.encode()):
+            raise errors.EngineFailed("espeak-ng cannot load the voice.")
+        written = ctypes.create_string_buffer(text.encode())
+        rest = ctypes.c_char_p(ctypes.addressof(written))
+        clauses: list[list[str]] = []
+        while rest.value:  # the library moves the pointer on by a clause, and sets it to NULL at the end
+            before = rest.value
+            ipa = self._library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _IPA)
+            after = rest.value or b""
+            clauses.append([(ipa or b"").decode(errors="replace"), _consumed(before, after)])
+            if len(after) >= len(before):
+                break
+        return bytes(msgpack.packb(clauses))
 
     def _receive(self, samples: int | None, count: int, _events: int | None) -> int:
         """Called by the library with each stretch of samples; a result of 1 stops it."""
@@ -183,6 +207,10 @@ def _load(path: str) -> ctypes.CDLL:
     ]  # fmt: skip
     library.sonicChangeShortSpeed.argtypes = [ctypes.c_void_p, ctypes.c_int, *[ctypes.c_float] * 4, *[ctypes.c_int] * 3]
     return library
+
+
+def _consumed(before: bytes, after: bytes) -> str:
+    return before[: len(before) - len(after)].decode(errors="replace")
 
 
 def _widen(pipe: int) -> None:

@@ -1,0 +1,223 @@
+"""Small real voices with random weights, as model folders on disk: each goes down the production path."""
+
+import json
+import struct
+import warnings
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from ml import artifacts
+from ml.artifacts import ModelFolder, ModelManifest
+
+SAMPLE_RATE = 22050
+IPA = "ɑɐɒæɓβɔɕçɗɖðəɘɚɛɜɝɞɟɡɢɣɥɦɧħɨɪʝɫɬɭɮʟɱɯɰŋɳɲɴøɵɸœɶɹɺɾɻʀʁɽʂʃʈʉʊʋʌʍχʎʏʑʐʒʔʡʕˈˌːˑʰʲ̩̃"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+PUNCTUATION = "^$ !'(),-.:;?"
+SPEAKERS = [
+    {"id": "ana", "speaker": 0, "name": "Ana", "gender": "female"},
+    {"id": "ben", "speaker": 1, "name": "Ben", "gender": "male"},
+]
+
+
+def folder(path: Path, *, name: str, engine: str, format: str, settings=None, sample_rate=SAMPLE_RATE, languages=None):
+    """Writes `model.json` for the files that are in `path`."""
+    manifest = ModelManifest(
+        "tts", "tiny", name, "1", engine, format,
+        languages=tuple(languages or ("en-US",)), sample_rate=sample_rate, settings=settings or {},
+        files=artifacts.describe_files(path),
+    )  # fmt: skip
+    artifacts.write(path, manifest)
+    return artifacts.read(path)
+
+
+def with_settings(made: ModelFolder, **settings) -> ModelFolder:
+    return ModelFolder(made.path, replace(made.manifest, settings={**made.manifest.settings, **settings}))
+
+
+# ── Coqui ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def quiet():
+    """coqui-tts and torch's exporter warn about themselves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def vits(*, phonemes=False, seed=0):
+    """A VITS of two speakers, 1.2 million parameters; durations of about four frames a symbol."""
+    with quiet():
+        from ml.tts.engines import coqui
+
+        coqui.library()
+        import torch
+        from TTS.tts.configs.shared_configs import CharactersConfig
+        from TTS.tts.configs.vits_config import VitsConfig
+        from TTS.tts.models.vits import Vits, VitsArgs
+
+        args = VitsArgs(
+            hidden_channels=16, hidden_channels_ffn_text_encoder=16, num_heads_text_encoder=2,
+            num_layers_text_encoder=1, num_layers_posterior_encoder=1, num_layers_flow=1, use_sdp=False,
+            upsample_initial_channel_decoder=32, upsample_rates_decoder=[8, 8, 4],
+            upsample_kernel_sizes_decoder=[16, 16, 8], resblock_kernel_sizes_decoder=[3],
+            resblock_dilation_sizes_decoder=[[1, 3, 5]], init_discriminator=False,
+            use_speaker_embedding=True, speaker_embedding_channels=16,
+        )  # fmt: skip
+        characters = CharactersConfig(
+            characters_class="TTS.tts.models.vits.VitsCharacters",
+            pad="_", punctuations=PUNCTUATION, characters=LETTERS, phonemes=IPA,
+        )  # fmt: skip
+        config = VitsConfig(
+            model_args=args, speakers=["ana", "ben"], use_speaker_embedding=True, use_phonemes=phonemes,
+            phoneme_language="en-us", text_cleaner="basic_cleaners", add_blank=True, characters=characters,
+            languages=["en"],
+        )  # fmt: skip
+        torch.manual_seed(seed)
+        model = Vits(config).eval()
+        with torch.no_grad():
+            model.duration_predictor.proj.bias.fill_(float(np.log(4)))
+            model.emb_g.weight.mul_(3)
+        return model
+
+
+def coqui_vits(path: Path, *, name="tiny-vits", phonemes=False, settings=None, seed=0) -> ModelFolder:
+    import torch
+
+    path.mkdir(parents=True)
+    model = vits(phonemes=phonemes, seed=seed)
+    torch.save({"model": model.state_dict()}, path / "model.pth")
+    model.config.save_json(str(path / "config.json"))
+    speakers = [{**SPEAKERS[0], "speaker": "ana"}, {**SPEAKERS[1], "speaker": "ben"}]
+    settings = {"speakers": speakers, "device": "cpu", **(settings or {})}
+    return folder(path, name=name, engine="coqui", format="vits", settings=settings)
+
+
+def coqui_xtts(path: Path) -> ModelFolder:
+    """XTTS with a language model of one small layer; its vocoder and its encoder of voices have fixed sizes (90 MB)."""
+    with quiet():
+        from ml.tts.engines import coqui
+
+        coqui.library()
+        import torch
+        from tokenizers import Tokenizer, models
+        from TTS.tts.configs.xtts_config import XttsConfig
+        from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
+        from TTS.tts.models.xtts import Xtts
+
+        path.mkdir(parents=True)
+        special = ["[UNK]", "[START]", "[STOP]", "[SPACE]", "[en]", "[de]"]
+        symbols = [*special, *"abcdefghijklmnopqrstuvwxyz0123456789.,!?'-"]
+        tokenizer = Tokenizer(models.BPE({s: i for i, s in enumerate(symbols)}, [], unk_token="[UNK]"))
+        tokenizer.add_special_tokens(special)
+        tokenizer.save(str(path / "vocab.json"))
+        config = XttsConfig(languages=["en", "de"])
+        sizes = {
+            "gpt_layers": 1, "gpt_n_model_channels": 64, "gpt_n_heads": 2, "gpt_max_text_tokens": 60,
+            "gpt_max_audio_tokens": 30, "gpt_max_prompt_tokens": 40, "gpt_num_audio_tokens": 66,
+            "gpt_start_audio_token": 64, "gpt_stop_audio_token": 65, "decoder_input_dim": 64,
+        }  # fmt: skip
+        for key, value in sizes.items():
+            setattr(config.model_args, key, value)
+        torch.manual_seed(0)
+        model = Xtts(config)
+        model.tokenizer = VoiceBpeTokenizer(str(path / "vocab.json"))
+        model.init_models()
+        torch.save({"model": model.state_dict()}, path / "model.pth")
+        config.save_json(str(path / "config.json"))
+        latents = {
+            person: {"gpt_cond_latent": torch.randn(1, 32, 64), "speaker_embedding": torch.randn(1, 512, 1)}
+            for person in ("Ana Maria", "Ben")
+        }
+        torch.save(latents, path / "speakers_xtts.pth")
+    speakers = [{"id": "ana", "speaker": "Ana Maria", "gender": "female"}, {"id": "ben", "speaker": "Ben"}]
+    settings = {"speakers": speakers, "device": "cpu"}
+    languages = ("en", "de")
+    return folder(
+        path, name="tiny-xtts", engine="coqui", format="xtts", settings=settings, sample_rate=24000, languages=languages
+    )
+
+
+# ── sherpa-onnx ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def set_metadata(model: onnx.ModelProto, **metadata) -> None:
+    del model.metadata_props[:]
+    helper.set_model_props(model, {key: str(value) for key, value in metadata.items()})
+
+
+def write_tokens(path: Path, symbols) -> None:
+    path.write_text("".join(f"{symbol} {number}\n" for number, symbol in enumerate(symbols) if symbol != "<BLNK>"))
+
+
+def sherpa_piper(path: Path, *, name="tiny-piper", settings=None, **metadata) -> ModelFolder:
+    """The same VITS, exported by coqui-tts, with the metadata and tokens of a Piper voice."""
+    path.mkdir(parents=True)
+    model = vits(seed=1)
+    with quiet():
+        model.export_onnx(str(path / "model.onnx"), verbose=False)
+    exported = onnx.load(path / "model.onnx")
+    props = {"comment": "piper", "sample_rate": SAMPLE_RATE, "n_speakers": 2, "language": "English", "voice": "en-us"}
+    set_metadata(exported, **{**props, **metadata})
+    onnx.save(exported, path / "model.onnx")
+    write_tokens(path / "tokens.txt", model.tokenizer.characters.vocab)
+    # Without noise, because ONNX Runtime seeds its own by the clock.
+    settings = {"speakers": SPEAKERS, "noise_scale": 0.0, "noise_scale_w": 0.0, "threads": 1, **(settings or {})}
+    return folder(path, name=name, engine="sherpa", format="vits", settings=settings)
+
+
+def sherpa_styled(path: Path, *, format: str, name=None) -> ModelFolder:
+    """A Kokoro or a Kitten: tokens, a style vector and a speed in, audio out (each token a short stretch of it)."""
+    path.mkdir(parents=True)
+    size, rows = 8, 64 if format == "kokoro" else 1
+    graph = _token_audio([("tokens", TensorProto.INT64, [1, "T"]), ("style", TensorProto.FLOAT, [1, size])], speed=True)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    style = f"{rows},1,{size}" if format == "kokoro" else f"{rows},{size}"
+    set_metadata(
+        model, model_type=f"{format}-tts" if format == "kitten" else format, sample_rate=24000, n_speakers=2,
+        has_espeak=1, style_dim=style, voice="en-us", version=1, speaker_names="ana,ben",
+    )  # fmt: skip
+    onnx.save(model, path / "model.onnx")
+    styles = np.concatenate([np.full(rows * size, level, dtype=np.float32) for level in (0.2, 0.6)])
+    (path / "voices.bin").write_bytes(struct.pack(f"<{len(styles)}f", *styles))
+    write_tokens(path / "tokens.txt", ["_", *PUNCTUATION, *LETTERS, *IPA])
+    settings = {"speakers": SPEAKERS, "threads": 1}
+    return folder(
+        path, name=name or f"tiny-{format}", engine="sherpa", format=format, settings=settings, sample_rate=24000
+    )
+
+
+def _token_audio(inputs, *, speed: bool) -> onnx.GraphProto:
+    """audio[t * 256 + i] = sin(token[t] * (i + 1) / 40) * mean(style)"""
+    ramp = numpy_helper.from_array((np.arange(1, 257, dtype=np.float32) / 40)[None], "ramp")
+    flat = numpy_helper.from_array(np.array([-1], dtype=np.int64), "flat")
+    column = numpy_helper.from_array(np.array([-1, 1], dtype=np.int64), "column")
+    nodes = [
+        helper.make_node("Cast", ["tokens"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["numbers", "column"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "ramp"], ["phases"]),
+        helper.make_node("Sin", ["phases"], ["waves"]),
+        helper.make_node("ReduceMean", ["style"], ["level"], keepdims=0),
+        helper.make_node("Mul", ["waves", "level"], ["loud"]),
+        helper.make_node("Mul", ["speed", "zero"], ["nothing"]),
+        helper.make_node("Add", ["loud", "nothing"], ["sum"]),
+        helper.make_node("Reshape", ["sum", "flat"], ["audio"]),
+    ]
+    zero = numpy_helper.from_array(np.zeros(1, dtype=np.float32), "zero")
+    described = [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in inputs]
+    described.append(helper.make_tensor_value_info("speed", TensorProto.FLOAT, [1]))
+    output = helper.make_tensor_value_info("audio", TensorProto.FLOAT, ["S"])
+    return helper.make_graph(nodes, "tiny", described, [output], [ramp, flat, column, zero])
+
+
+def broken_json(made: ModelFolder, name: str, change) -> None:
+    """Changes a JSON file of a folder in place."""
+    file = made.path / name
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
