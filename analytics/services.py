@@ -21,11 +21,15 @@ class Metered:
     compute_seconds: float = 0.0
 
 
-def record(*, job: Job, metered: Metered) -> UsageRecord:
-    """The job's one record. Call it in the transaction that ends the job."""
-    return UsageRecord.objects.create(
+def record(*, job: Job, metered: Metered) -> None:
+    """The job's one record; a second call changes nothing. Call it in the transaction that ends the job."""
+    UsageRecord.objects.bulk_create([_new_record(job, metered)], ignore_conflicts=True)
+
+
+def _new_record(job: Job, metered: Metered) -> UsageRecord:
+    return UsageRecord(
         organization_id=job.organization_id,
-        task=job.task,  # type: ignore[attr-defined]
+        task=job.task,
         job_id=job.id,
         status=job.status,
         user_id=job.user_id,

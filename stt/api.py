@@ -19,7 +19,16 @@ from accounts.models import Role
 from common import errors, storage
 from common.api import JsonView, paginated, paginated_schema
 from common.serializers import StrictSerializer, validated
-from jobs.api import JobFieldsSerializer, JobQuerySerializer, item_error
+from jobs.api import (
+    JOB_FILTERS,
+    AsyncSerializer,
+    BatchSummarySerializer,
+    JobFieldsSerializer,
+    accepted,
+    batch_counts,
+    item_error,
+    job_filters,
+)
 from ml.stt import subtitles
 from ml.types import TranscriptionOptions
 from stt import selectors, services
@@ -43,11 +52,11 @@ class TranscriptionOptionsSerializer(StrictSerializer):
     diarize = serializers.BooleanField(required=False)
 
 
-class TranscribeSerializer(TranscriptionOptionsSerializer):
+class TranscribeSerializer(AsyncSerializer, TranscriptionOptionsSerializer):
     audio_file = serializers.FileField(allow_empty_file=True, help_text="Any common audio or video container.")
 
 
-class BatchTranscribeSerializer(TranscriptionOptionsSerializer):
+class BatchTranscribeSerializer(AsyncSerializer, TranscriptionOptionsSerializer):
     audio_files = serializers.ListField(
         child=serializers.FileField(allow_empty_file=True), allow_empty=False, help_text="Repeat the field."
     )
@@ -98,7 +107,7 @@ class SttJobSerializer(JobFieldsSerializer):
         fields = (
             "job_id", "status", "text", "language", "language_confidence", "confidence", "timestamps",
             "duration_seconds", "model_used", "fallback_reason", "quality", "stages", "timings", "filename",
-            "audio_url", "batch_id", "created_at", "started_at", "finished_at", "error",
+            "audio_url", "progress", "stage", "batch_id", "created_at", "started_at", "finished_at", "error",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -134,12 +143,15 @@ class TranscribeView(JsonView):
     @extend_schema(
         request={"multipart/form-data": TranscribeSerializer},
         parameters=[OpenApiParameter("language_hint", str, description="BCP-47 or ISO 639-1.")],
-        responses={200: SttJobSerializer},
+        responses={200: SttJobSerializer, 202: SttJobSerializer},
     )
     def post(self, request: Request) -> Response:
         """Transcribe a recording."""
         fields = validated(TranscribeSerializer, _form_and_query(request))
-        upload = fields.pop("audio_file")
+        upload, queued = fields.pop("audio_file"), fields.pop("queued")
+        if queued:
+            job = services.submit(actor=self.actor, upload=upload, options=_options(fields))
+            return accepted(SttJobSerializer(job, context={"request": request}).data, f"/api/v1/stt/jobs/{job.id}")
         job = services.transcribe(actor=self.actor, upload=upload, options=_options(fields), cancel=self.client_left)
         return Response(SttJobSerializer(job, context={"request": request}).data)
 
@@ -157,42 +169,60 @@ class BatchTranscribeView(JsonView):
     @extend_schema(
         request={"multipart/form-data": BatchTranscribeSerializer},
         parameters=[OpenApiParameter("language_hint", str, description="BCP-47 or ISO 639-1.")],
-        responses={200: TranscriptionBatchSerializer},
+        responses={200: TranscriptionBatchSerializer, 202: TranscriptionBatchSerializer},
     )
     def post(self, request: Request) -> Response:
         """Transcribe several recordings; one that cannot be used does not stop the others."""
         fields = validated(BatchTranscribeSerializer, _form_and_query(request))
-        uploads = fields.pop("audio_files")
+        uploads, queued = fields.pop("audio_files"), fields.pop("queued")
         if len(uploads) > settings.STT_MAX_BATCH_FILES:
             raise errors.InvalidRequest(
                 f"A batch holds at most {settings.STT_MAX_BATCH_FILES} files.",
                 code="batch_too_large",
                 param="audio_files",
             )
-        batch_id, outcomes = services.transcribe_batch(
-            actor=self.actor, uploads=uploads, options=_options(fields), cancel=self.client_left
-        )
+        options = _options(fields)
+        if queued:
+            batch_id, outcomes = services.submit_batch(actor=self.actor, uploads=uploads, options=options)
+        else:
+            batch_id, outcomes = services.transcribe_batch(
+                actor=self.actor, uploads=uploads, options=options, cancel=self.client_left
+            )
         answers = [
             SttJobSerializer(outcome, context={"request": request}).data
             if isinstance(outcome, SttJob)
             else {"filename": upload.name, "error": item_error(outcome)}
             for upload, outcome in zip(uploads, outcomes, strict=True)
         ]
-        return Response({"batch_id": str(batch_id), "items": answers})
+        body = {"batch_id": str(batch_id), "items": answers}
+        return accepted(body, f"/api/v1/stt/batches/{batch_id}") if queued else Response(body)
 
 
 class SttJobListView(JsonView):
     access: ClassVar = {"GET": READ}
 
     @extend_schema(
-        **paginated_schema(SttJobSerializer, OpenApiParameter("status", str, enum=JobQuerySerializer.STATUSES)),
+        **paginated_schema(SttJobSerializer, *JOB_FILTERS),
         operation_id="stt_jobs_list",
     )
     def get(self, request: Request) -> Response:
         """The organisation's transcription jobs, newest first."""
-        query = validated(JobQuerySerializer, request.query_params)
-        jobs = selectors.list_jobs(actor=self.actor, status=query.get("status"))
+        jobs = selectors.list_jobs(actor=self.actor, **job_filters(request))
         return paginated(self, jobs, SttJobSerializer, request=request)
+
+
+class SttBatchView(JsonView):
+    access: ClassVar = {"GET": READ}
+
+    class SttBatchStateSerializer(BatchSummarySerializer):
+        items = SttJobSerializer(many=True)
+
+    @extend_schema(responses={200: SttBatchStateSerializer})
+    def get(self, request: Request, batch_id: uuid.UUID) -> Response:
+        """A batch: how far it is, and its jobs in order."""
+        jobs = selectors.get_batch(actor=self.actor, batch_id=batch_id)
+        items = SttJobSerializer(jobs, many=True, context={"request": request}).data
+        return Response({"batch_id": str(batch_id), **batch_counts(jobs), "items": items})
 
 
 class SttJobView(JsonView):

@@ -42,6 +42,7 @@ class SttJob(Job):
         indexes: ClassVar = [
             models.Index(fields=["organization", "-created_at"], name="stt_newest"),
             models.Index(fields=["organization", "status", "-created_at"], name="stt_by_status"),
+            models.Index(fields=["heartbeat_at"], condition=models.Q(status="processing"), name="stt_running"),
         ]
 
 

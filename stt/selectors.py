@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.db.models import QuerySet
 
 from accounts.actors import Actor
 from common.access import get_owned, owned_by
+from jobs import selectors as jobs
 from ml.types import Segment, Word
 from stt.models import SttJob, Transcription
 
 
-def list_jobs(*, actor: Actor, status: str | None = None) -> QuerySet[SttJob]:
-    jobs = owned_by(actor, SttJob).select_related("transcription")
-    return jobs.filter(status=status) if status else jobs
+def list_jobs(*, actor: Actor, **filters: Any) -> QuerySet[SttJob]:
+    """Newest first; `filters` are those of `jobs.selectors.filtered`."""
+    return jobs.filtered(owned_by(actor, SttJob).select_related("transcription", "audio"), **filters)
+
+
+def get_batch(*, actor: Actor, batch_id: uuid.UUID) -> list[SttJob]:
+    return jobs.get_batch(
+        actor=actor, jobs=SttJob.objects.all().select_related("transcription", "audio"), batch_id=batch_id
+    )
 
 
 def get_job(*, actor: Actor, job_id: uuid.UUID) -> SttJob:

@@ -54,7 +54,7 @@ def database(django_test_environment: None, django_db_blocker: Any) -> Iterator[
         teardown_databases(created, verbosity=0)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(database: None) -> Iterator[str]:
     """The URL of the platform, served by uvicorn in this process so that tests can also look at its rows."""
     import uvicorn
@@ -63,7 +63,7 @@ def server(database: None) -> Iterator[str]:
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(application, log_config=None, access_log=False, lifespan="off")
+    config = uvicorn.Config(application, log_config=None, access_log=False, lifespan="on")
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

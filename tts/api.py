@@ -19,7 +19,16 @@ from common import errors, storage
 from common.api import JsonView, paginated, paginated_schema
 from common.serializers import StrictSerializer, validated
 from common.streaming import in_thread
-from jobs.api import JobFieldsSerializer, JobQuerySerializer, item_error
+from jobs.api import (
+    JOB_FILTERS,
+    AsyncSerializer,
+    BatchSummarySerializer,
+    JobFieldsSerializer,
+    accepted,
+    batch_counts,
+    item_error,
+    job_filters,
+)
 from ml import audio
 from ml.types import SynthesisOptions, Voice
 from tts import selectors, services
@@ -44,7 +53,7 @@ class SynthesisOptionsSerializer(StrictSerializer):
     ssml = serializers.BooleanField(required=False, help_text="The text is SSML 1.1.")
 
 
-class SynthesizeSerializer(SynthesisOptionsSerializer):
+class SynthesizeSerializer(AsyncSerializer, SynthesisOptionsSerializer):
     text = serializers.CharField(trim_whitespace=False, help_text="Up to TTS_MAX_CHARACTERS characters.")
     stream = serializers.BooleanField(required=False, default=False, help_text="Answer with audio as it is made.")
 
@@ -54,7 +63,7 @@ class BatchItemSerializer(SynthesisOptionsSerializer):
     custom_id = serializers.CharField(max_length=100, required=False, help_text="Comes back with the item.")
 
 
-class BatchSerializer(SynthesisOptionsSerializer):
+class BatchSerializer(AsyncSerializer, SynthesisOptionsSerializer):
     items = serializers.ListField(
         child=serializers.DictField(), allow_empty=False, help_text="Each an item with `text`; see BatchItem."
     )
@@ -67,8 +76,8 @@ class TtsJobSerializer(JobFieldsSerializer):
         model = TtsJob
         fields = (
             "job_id", "status", "text", "characters", "language", "voice", "model", "format", "sample_rate",
-            "duration_seconds", "audio_url", "batch_id", "custom_id", "created_at", "started_at", "finished_at",
-            "error", "timings",
+            "duration_seconds", "audio_url", "progress", "stage", "batch_id", "custom_id", "created_at", "started_at",
+            "finished_at", "error", "timings",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -83,13 +92,22 @@ class SynthesizeView(JsonView):
 
     @extend_schema(
         request=SynthesizeSerializer,
-        responses={(200, "application/json"): TtsJobSerializer, (200, "audio/*"): bytes},
+        responses={
+            (200, "application/json"): TtsJobSerializer,
+            (200, "audio/*"): bytes,
+            (202, "application/json"): TtsJobSerializer,
+        },
     )
     def post(self, request: Request) -> Response | StreamingHttpResponse:
         """Speak a text: a finished job, or with `stream: true` the audio itself as it is made."""
         fields = validated(SynthesizeSerializer, request.data)
-        stream = fields.pop("stream")
+        stream, queued = fields.pop("stream"), fields.pop("queued")
         synthesis = _synthesis_request(fields)
+        if queued and stream:
+            raise errors.InvalidRequest("A job is either streamed or queued.", param="async", code="async_and_stream")
+        if queued:
+            job = services.submit(actor=self.actor, request=synthesis)
+            return accepted(TtsJobSerializer(job, context={"request": request}).data, f"/api/v1/tts/jobs/{job.id}")
         if not stream:
             job = services.synthesize(actor=self.actor, request=synthesis, cancel=self.client_left)
             return Response(TtsJobSerializer(job, context={"request": request}).data)
@@ -110,38 +128,56 @@ class SynthesizeBatchView(JsonView):
             child=serializers.DictField(), help_text="In order: a job, or `{custom_id, error}`."
         )
 
-    @extend_schema(request=BatchSerializer, responses={200: SynthesisBatchSerializer})
+    @extend_schema(request=BatchSerializer, responses={200: SynthesisBatchSerializer, 202: SynthesisBatchSerializer})
     def post(self, request: Request) -> Response:
         """Speak up to 100 texts; one that is wrong does not stop the others."""
         defaults = validated(BatchSerializer, request.data)
         items: list[dict[str, Any]] = defaults.pop("items")
+        queued = defaults.pop("queued")
         if len(items) > settings.TTS_MAX_BATCH_ITEMS:
             raise errors.InvalidRequest(
                 f"A batch holds at most {settings.TTS_MAX_BATCH_ITEMS} items.", code="batch_too_large", param="items"
             )
         requests = [_batch_item(defaults, item) for item in items]
-        batch_id, outcomes = services.synthesize_batch(actor=self.actor, requests=requests, cancel=self.client_left)
+        if queued:
+            batch_id, outcomes = services.submit_batch(actor=self.actor, requests=requests)
+        else:
+            batch_id, outcomes = services.synthesize_batch(actor=self.actor, requests=requests, cancel=self.client_left)
         answers = [
             TtsJobSerializer(outcome, context={"request": request}).data
             if isinstance(outcome, TtsJob)
             else {"custom_id": item.get("custom_id"), "error": item_error(outcome)}
             for item, outcome in zip(items, outcomes, strict=True)
         ]
-        return Response({"batch_id": str(batch_id), "items": answers})
+        body = {"batch_id": str(batch_id), "items": answers}
+        return accepted(body, f"/api/v1/tts/batches/{batch_id}") if queued else Response(body)
 
 
 class TtsJobListView(JsonView):
     access: ClassVar = {"GET": READ}
 
     @extend_schema(
-        **paginated_schema(TtsJobSerializer, OpenApiParameter("status", str, enum=JobQuerySerializer.STATUSES)),
+        **paginated_schema(TtsJobSerializer, *JOB_FILTERS),
         operation_id="tts_jobs_list",
     )
     def get(self, request: Request) -> Response:
         """The organisation's synthesis jobs, newest first."""
-        query = validated(JobQuerySerializer, request.query_params)
-        jobs = selectors.list_jobs(actor=self.actor, status=query.get("status"))
+        jobs = selectors.list_jobs(actor=self.actor, **job_filters(request))
         return paginated(self, jobs, TtsJobSerializer, request=request)
+
+
+class TtsBatchView(JsonView):
+    access: ClassVar = {"GET": READ}
+
+    class TtsBatchStateSerializer(BatchSummarySerializer):
+        items = TtsJobSerializer(many=True)
+
+    @extend_schema(responses={200: TtsBatchStateSerializer})
+    def get(self, request: Request, batch_id: uuid.UUID) -> Response:
+        """A batch: how far it is, and its jobs in order."""
+        jobs = selectors.get_batch(actor=self.actor, batch_id=batch_id)
+        items = TtsJobSerializer(jobs, many=True, context={"request": request}).data
+        return Response({"batch_id": str(batch_id), **batch_counts(jobs), "items": items})
 
 
 class TtsJobView(JsonView):

@@ -31,4 +31,5 @@ class TtsJob(Job):
         indexes: ClassVar = [
             models.Index(fields=["organization", "-created_at"], name="tts_newest"),
             models.Index(fields=["organization", "status", "-created_at"], name="tts_by_status"),
+            models.Index(fields=["heartbeat_at"], condition=models.Q(status="processing"), name="tts_running"),
         ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.db.models import QuerySet
 
 from accounts.actors import Actor
 from common import errors
 from common.access import get_owned, owned_by
+from jobs import selectors as jobs
 from ml import tts as engine
 from ml.errors import UnknownVoice
 from ml.tts import Variant
@@ -16,9 +18,13 @@ from ml.types import SynthesisOptions, Voice
 from tts.models import TtsJob
 
 
-def list_jobs(*, actor: Actor, status: str | None = None) -> QuerySet[TtsJob]:
-    jobs = owned_by(actor, TtsJob)
-    return jobs.filter(status=status) if status else jobs
+def list_jobs(*, actor: Actor, **filters: Any) -> QuerySet[TtsJob]:
+    """Newest first; `filters` are those of `jobs.selectors.filtered`."""
+    return jobs.filtered(owned_by(actor, TtsJob), **filters)
+
+
+def get_batch(*, actor: Actor, batch_id: uuid.UUID) -> list[TtsJob]:
+    return jobs.get_batch(actor=actor, jobs=TtsJob.objects.all(), batch_id=batch_id)
 
 
 def get_job(*, actor: Actor, job_id: uuid.UUID) -> TtsJob:

@@ -13,14 +13,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from django.conf import settings
-from django.utils import timezone
+from django.db import transaction
 
 from accounts.actors import Actor
 from analytics.services import Metered
 from common import db, errors, storage
 from common.concurrency import in_request_context
+from jobs import queue
 from jobs import services as jobs
 from jobs.models import UNFINISHED, JobStatus
+from jobs.monitor import Watch, monitor
 from ml import audio
 from ml import tts as engine
 from ml.errors import MlError
@@ -70,18 +72,40 @@ def synthesize(
 
     Raises `ml.errors.InvalidRequest` and its kinds before a job exists; later errors end the job as failed.
     """
+    cancel = cancel or threading.Event()
     plan = _plan(request, cancel)
-    job = _create_job(actor, plan, batch_id)
-    with jobs.ending(job), tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
-        timer = _Timer()
+    job = _create_job(actor, plan, batch_id, jobs.running_now())
+    with jobs.ending(job):
+        return _speak(job, plan.chunks, cancel)
+
+
+def submit(*, actor: Actor, request: SynthesisRequest, batch_id: uuid.UUID | None = None) -> TtsJob:
+    """A queued job. What is wrong with the request is raised now, as by `synthesize`."""
+    plan = _plan(request, None)
+    with transaction.atomic():
+        job = _create_job(actor, plan, batch_id, {"is_async": True})
+        queue.enqueue(job)
+    return job
+
+
+def run(*, job: TtsJob) -> None:
+    """Speaks a job that a worker has claimed. Raises what goes wrong; the queue decides what becomes of the job."""
+    cancel = threading.Event()
+    options = SynthesisOptions(voice=job.voice, model=job.model, sample_rate=job.sample_rate, **job.options)
+    _speak(job, engine.synthesize(job.text, options, cancel=cancel), cancel)
+
+
+def _speak(job: TtsJob, chunks: Iterator[AudioChunk], cancel: threading.Event) -> TtsJob:
+    """Encodes the chunks into the storage and ends the job as succeeded."""
+    with monitor.watching(job, cancel) as watch, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+        timer = _Timer(job, watch)
         with db.released():
-            chunks = timer.timed(plan.chunks)
-            encoded = audio.encode_to_file(chunks, request.format, file, sample_rate=plan.rate)
+            encoded = audio.encode_to_file(timer.timed(chunks), job.format, file, sample_rate=job.sample_rate)
             file.seek(0)
             storage.save(job.audio_key, file)
         job.duration_seconds = encoded.duration_seconds
         job.timings = timer.timings()
-        return jobs.succeed(job, metered=_metered(job, timer, len(request.text)))
+        return jobs.succeed(job, metered=timer.metered(job.characters))
 
 
 # ── One text, streamed ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -93,8 +117,8 @@ def synthesize_stream(*, actor: Actor, request: SynthesisRequest) -> tuple[TtsJo
     Closing the iterator early cancels the job and bills the characters that were spoken until then.
     """
     plan = _plan(request, None)
-    job = _create_job(actor, plan, None)
-    timer = _Timer()
+    job = _create_job(actor, plan, None, jobs.running_now())
+    timer = _Timer(job)
     with jobs.ending(job):
         encoded = audio.encode_stream(timer.timed(plan.chunks), request.format, sample_rate=plan.rate)
     return job, _Teed(job, timer, encoded)
@@ -133,7 +157,7 @@ class _Teed:
                 status=JobStatus.CANCELLED,
                 code="client_disconnected",
                 message="The client left before the end of the audio.",
-                metered=_metered(self._job, self._timer, self._timer.characters),
+                metered=self._timer.metered(self._timer.characters),
             )
         close = getattr(self._encoded, "close", lambda: None)
         close()
@@ -148,7 +172,7 @@ class _Teed:
             storage.save(self._job.audio_key, self._copy)
         self._job.duration_seconds = self._timer.audio_seconds
         self._job.timings = self._timer.timings()
-        jobs.succeed(self._job, metered=_metered(self._job, self._timer, self._job.characters))
+        jobs.succeed(self._job, metered=self._timer.metered(self._job.characters))
 
 
 # ── Many texts ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -177,17 +201,30 @@ def synthesize_batch(
         return batch_id, list(threads.map(in_request_context(one), requests))
 
 
+def submit_batch(
+    *, actor: Actor, requests: list[SynthesisRequest | errors.ApiError]
+) -> tuple[uuid.UUID, list[BatchOutcome]]:
+    """Queues each text; an outcome for each, in order. One that is wrong does not stop the others."""
+    batch_id = jobs.new_batch_id()
+
+    def one(request: SynthesisRequest | errors.ApiError) -> BatchOutcome:
+        if isinstance(request, errors.ApiError):
+            return request
+        try:
+            return submit(actor=actor, request=request, batch_id=batch_id)
+        except (MlError, errors.ApiError) as error:
+            return error
+
+    return batch_id, [one(request) for request in requests]
+
+
 # ── Deleting ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def delete_job(*, job: TtsJob) -> None:
-    """Cancels a job that runs; deletes a finished one and its audio."""
-    if job.status in UNFINISHED:
-        cancelled = jobs.end_without_result(
-            job, status=JobStatus.CANCELLED, code="cancelled", message="The job was cancelled."
-        )
-        if cancelled:
-            return
+    """Cancels a job that has not ended; deletes a finished one and its audio."""
+    if job.status in UNFINISHED and jobs.cancel(job):
+        return
     storage.delete(job.audio_key)
     job.delete()
 
@@ -210,12 +247,11 @@ def _plan(request: SynthesisRequest, cancel: threading.Event | None) -> _Plan:
     return _Plan(request, voice, options, sample_rate, engine.synthesize(request.text, options, cancel=cancel))
 
 
-def _create_job(actor: Actor, plan: _Plan, batch_id: uuid.UUID | None) -> TtsJob:
+def _create_job(actor: Actor, plan: _Plan, batch_id: uuid.UUID | None, state: dict[str, Any]) -> TtsJob:
     request = plan.request
     return TtsJob.objects.create(
         **jobs.credentials(actor),
-        status=JobStatus.PROCESSING,
-        started_at=timezone.now(),
+        **state,
         batch_id=batch_id,
         custom_id=request.custom_id,
         text=request.text,
@@ -234,19 +270,11 @@ def _kept_options(options: SynthesisOptions) -> dict[str, Any]:
     return {name: value for name, value in asdict(options).items() if name in ("speed", "pitch", "volume", "ssml")}
 
 
-def _metered(job: TtsJob, timer: _Timer, characters: int) -> Metered:
-    return Metered(
-        model=job.model,
-        characters=min(characters, job.characters),
-        audio_seconds=timer.audio_seconds,
-        compute_seconds=timer.engine_seconds,
-    )
-
-
 class _Timer:
     """Measures what passes: the engine's seconds, the audio's, and the characters spoken."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: TtsJob, watch: Watch | None = None) -> None:
+        self._job, self._watch = job, watch
         self._started = time.perf_counter()
         self.engine_seconds = 0.0
         self.first_chunk_seconds: float | None = None
@@ -264,7 +292,19 @@ class _Timer:
                 self.first_chunk_seconds = time.perf_counter() - self._started
             self.audio_seconds += chunk.duration_seconds
             self.characters += len(chunk.text)
+            self._job.metered = self.metered(self.characters)
+            if self._watch is not None:
+                self._watch.report(min(0.99, self.characters / self._job.characters), "synthesize")
             yield chunk
+
+    def metered(self, characters: int) -> Metered:
+        """What was used, with so many of the job's characters billed."""
+        return Metered(
+            model=self._job.model,
+            characters=min(characters, self._job.characters),
+            audio_seconds=self.audio_seconds,
+            compute_seconds=self.engine_seconds,
+        )
 
     def timings(self) -> dict[str, float]:
         """Seconds: until the first audio, in the engine, and in all (encoding and storing included)."""

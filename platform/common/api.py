@@ -23,7 +23,7 @@ from rest_framework.views import APIView
 
 from accounts.actors import Access, Actor
 from common import errors
-from ml.errors import MlError
+from ml.errors import Cancelled, MlError
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,8 @@ def _answer(error: Exception) -> Response | None:
         case errors.ApiError():
             retry_after = error.retry_after_seconds
             answer = _response(error.status, error.code, error.message, error.param, retry_after, error.extra)
+        case Cancelled():
+            answer = _response(409, "job_cancelled", "The job was cancelled while it ran.")
         case MlError():
             answer = _response(error.status, error.code, error.message, error.param)
         case drf.ValidationError():

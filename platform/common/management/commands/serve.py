@@ -36,8 +36,15 @@ class Command(BaseCommand):
             call_command("seed", stdout=open(os.devnull, "w"), stderr=open(os.devnull, "w"))  # noqa: SIM115
         self._greet(host, port)
         connections.close_all()
-        config = uvicorn.Config("config.asgi:application", log_config=None, access_log=False, lifespan="off", proxy_headers=False,
-                                timeout_graceful_shutdown=10, server_header=False)  # fmt: skip
+        config = uvicorn.Config(
+            "config.asgi:application",
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=10,
+        )
         # uvicorn sends itself the signal again when it has shut down; turned into an exit, it lets the embedded
         # database and the engines' processes be stopped too.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

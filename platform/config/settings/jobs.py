@@ -1,0 +1,18 @@
+"""The queue and its workers."""
+
+from __future__ import annotations
+
+import os
+
+from config import env
+
+EMBEDDED_WORKER = env.flag("EMBEDDED_WORKER", True)
+"""Whether the server takes queued jobs itself; off where `manage.py worker` runs on other machines."""
+WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", os.cpu_count() or 2, minimum=1)
+JOB_LEASE_SECONDS = env.integer("JOB_LEASE_SECONDS", 30, minimum=2)
+"""A worker that gave no sign of life for so long has died, and its jobs go to others."""
+JOB_MAX_ATTEMPTS = env.integer("JOB_MAX_ATTEMPTS", 3, minimum=1)
+DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 8)
+"""How long running jobs may take to end when the process is asked to stop; then they go back to the queue."""
+
+PROCRASTINATE_READONLY_MODELS = True

@@ -1,0 +1,36 @@
+"""manage.py worker: takes queued jobs, on this or any other machine that reaches the database and the storage."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from jobs.worker import run_worker
+
+
+class Command(BaseCommand):
+    help = "Runs queued jobs. SIGTERM or Ctrl-C lets running jobs end, or hands them back to the queue."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--queues", default="", help="Comma-separated: tts, stt. Default: all.")
+        parser.add_argument(
+            "--concurrency", type=int, default=settings.WORKER_CONCURRENCY, help="Jobs at once (default %(default)s)."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        queues = [queue.strip() for queue in options["queues"].split(",") if queue.strip()]
+        self.stdout.write(f"Worker: {options['concurrency']} jobs at once from {', '.join(queues) or 'all queues'}.")
+        self.stdout.flush()
+        asyncio.run(_run(queues, options["concurrency"]))
+
+
+async def _run(queues: list[str], concurrency: int) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run_worker(queues=queues, concurrency=concurrency, stop=stop)

@@ -1,0 +1,39 @@
+"""Reads that tts and stt jobs share."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import TypeVar
+
+from django.db.models import QuerySet
+
+from accounts.actors import Actor
+from common import errors
+from common.access import owned_by
+from jobs.models import Job
+
+SomeJob = TypeVar("SomeJob", bound=Job)
+
+
+def filtered(
+    jobs: QuerySet[SomeJob],
+    *,
+    status: str | None = None,
+    created_after: datetime | None = None,
+    key: uuid.UUID | None = None,
+) -> QuerySet[SomeJob]:
+    """Those of `jobs` that a list's query string asks for."""
+    if status:
+        jobs = jobs.filter(status=status)
+    if created_after:
+        jobs = jobs.filter(created_at__gt=created_after)
+    return jobs.filter(api_key_id=key) if key else jobs
+
+
+def get_batch(*, actor: Actor, jobs: QuerySet[SomeJob], batch_id: uuid.UUID) -> list[SomeJob]:
+    """The batch's jobs in the order they were sent, or NotFound."""
+    found = list(owned_by(actor, jobs).filter(batch_id=batch_id).order_by("created_at", "id"))
+    if not found:
+        raise errors.NotFound(f"No such batch: {batch_id}.")
+    return found

@@ -1,0 +1,108 @@
+"""Runs queued jobs: inside the server (its ASGI lifespan) or alone (`manage.py worker`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import cast
+
+from django.conf import settings
+from procrastinate import App
+from procrastinate.contrib.django import app
+from procrastinate.exceptions import ConnectorException
+
+from jobs import queue
+from jobs.monitor import HEARTBEAT_SECONDS, LEASE_SECONDS, monitor
+from jobs.services import WORKER_NAME
+
+log = logging.getLogger(__name__)
+
+
+async def run_worker(
+    *, queues: Sequence[str] | None = None, concurrency: int | None = None, stop: asyncio.Event
+) -> None:
+    """Takes jobs until `stop` is set; then gives those that run DRAIN_SECONDS to end, and hands back the rest."""
+    queue.drain(False)
+    while not stop.is_set():
+        working = asyncio.ensure_future(_work(queues, concurrency or settings.WORKER_CONCURRENCY))
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if stop.is_set():
+            await _drain(working)
+        elif error := working.exception():
+            log.error("the worker lost the queue and connects again", exc_info=error)
+            await asyncio.sleep(2)
+
+
+async def _work(queues: Sequence[str] | None, concurrency: int) -> None:
+    loop = asyncio.get_running_loop()
+    connector = await loop.run_in_executor(None, app.connector.get_worker_connector)  # type: ignore[attr-defined]
+    async with app.with_connector(connector).open_async() as worker_app:
+        recovering = asyncio.ensure_future(_recover(worker_app))
+        try:
+            await worker_app.run_worker_async(
+                queues=cast(Sequence[str], queues or None),  # None means all; the package's type forgets it
+                concurrency=concurrency,
+                name=WORKER_NAME,
+                install_signal_handlers=False,
+                fetch_job_polling_interval=5.0,
+                update_heartbeat_interval=HEARTBEAT_SECONDS,
+                stalled_worker_timeout=LEASE_SECONDS,
+                delete_jobs="successful",
+            )
+        finally:
+            recovering.cancel()
+
+
+async def _recover(worker_app: App) -> None:
+    """Gives the tasks of workers that died to others. Every worker does this; whoever comes second changes nothing."""
+    manager = worker_app.job_manager
+    while True:
+        await asyncio.sleep(LEASE_SECONDS / 2)
+        try:
+            for task in await manager.get_stalled_jobs(seconds_since_heartbeat=LEASE_SECONDS):
+                with suppress(ConnectorException):  # another worker was quicker
+                    await manager.retry_job(task)
+            await manager.delete_old_jobs(nb_hours=24, include_failed=True)
+            await asyncio.get_running_loop().run_in_executor(None, queue.fail_interrupted)
+        except Exception:
+            log.exception("could not look for lost jobs; trying again")
+
+
+async def _drain(working: asyncio.Future[None]) -> None:
+    working.cancel()  # procrastinate takes no new jobs, and waits for those under way
+    with suppress(asyncio.CancelledError, asyncio.TimeoutError):
+        await asyncio.wait_for(asyncio.shield(working), settings.DRAIN_SECONDS)
+    queue.drain(True)
+    monitor.cancel_all()
+    with suppress(asyncio.CancelledError, Exception):
+        await asyncio.wait_for(working, 10)
+
+
+class Lifespan:
+    """The ASGI lifespan: a worker beside the server, in its process, so that jobs share its resident models."""
+
+    def __init__(self, start: Sequence[Callable[[], None]] = (), stop: Sequence[Callable[[], None]] = ()) -> None:
+        self._start, self._stop = start, stop
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        stop, working = asyncio.Event(), None
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                for hook in self._start:
+                    hook()
+                if settings.EMBEDDED_WORKER:
+                    working = asyncio.ensure_future(run_worker(stop=stop))
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                stop.set()
+                if working is not None:
+                    await working
+                for hook in self._stop:
+                    hook()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
