@@ -43,6 +43,7 @@ def database(django_test_environment: None, django_db_blocker: Any) -> Iterator[
     Tests share it, each in an organisation of its own: isolation between tenants is what the platform promises, and
     nothing is rolled back under a server that works in other threads.
     """
+    from django.db import connection
     from django.test.utils import setup_databases, teardown_databases
 
     from models_registry.services import register_embedded
@@ -51,6 +52,11 @@ def database(django_test_environment: None, django_db_blocker: Any) -> Iterator[
         created = setup_databases(verbosity=0, interactive=False)
         register_embedded()
         yield
+        with connection.cursor() as cursor:  # workers that tests killed may still be connected
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid()"
+            )
         teardown_databases(created, verbosity=0)
 
 

@@ -48,6 +48,8 @@ TABLE = {
     "GET /api/v1/tts/jobs":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /api/v1/tts/jobs/{job_id}":         "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
     "DELETE /api/v1/tts/jobs/{job_id}":      "401 403 2xx 2xx 2xx 404 2xx 403 401 401",
+    "GET /api/v1/tts/batches/{batch_id}":    "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
+    "GET /api/v1/stt/batches/{batch_id}":    "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
     "POST /api/v1/stt/transcribe":           "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "POST /api/v1/stt/batch-transcribe":     "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /api/v1/stt/jobs":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
@@ -152,9 +154,9 @@ def _filled(path: str, tenant: Tenant, audio_url: str) -> str:
         user = User.objects.create(email=f"{uuid.uuid4().hex}@example.com", password="!")
         member = Membership.objects.create(organization=tenant.organization, user=user, role="viewer")
         return path.replace("{member_id}", str(member.id))
-    if "{job_id}" in path:
-        fields = {"organization": tenant.organization, "status": "succeeded"}
+    if "{job_id}" in path or "{batch_id}" in path:
+        fields = {"organization": tenant.organization, "status": "succeeded", "batch_id": uuid.uuid4()}
         job = SttJob(**fields) if "/stt/" in path else TtsJob(**fields, characters=2, sample_rate=8000)
         job.save()
-        return path.replace("{job_id}", str(job.id))
+        return path.replace("{job_id}", str(job.id)).replace("{batch_id}", str(job.batch_id))
     return path.replace("{voice_id}", "espeak:en-us")

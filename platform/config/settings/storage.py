@@ -8,6 +8,16 @@ from config.settings.core import DATA_DIR
 S3_BUCKET = env.text("S3_BUCKET")
 MEDIA_ROOT = DATA_DIR / "media"
 
+# A store that hangs must cost a request seconds, not minutes: it answers 503 and the client tries again.
+_S3_TIMEOUTS = {"connect_timeout": 3, "read_timeout": 15, "retries": {"max_attempts": 2, "mode": "standard"}}
+
+
+def _s3_client() -> object:
+    from botocore.config import Config  # half a second to import: only where it is used
+
+    return Config(**_S3_TIMEOUTS)
+
+
 _FILES = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": MEDIA_ROOT}}
 _S3 = {
     "BACKEND": "storages.backends.s3.S3Storage",
@@ -18,6 +28,7 @@ _S3 = {
         "access_key": env.text("S3_ACCESS_KEY_ID") or None,
         "secret_key": env.text("S3_SECRET_ACCESS_KEY") or None,
         "default_acl": None,
+        "client_config": _s3_client() if S3_BUCKET else None,
         "file_overwrite": True,  # keys are random: looking for a free name would cost a request a file
     },
 }
