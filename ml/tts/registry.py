@@ -1,0 +1,222 @@
+"""Which models can speak, their voices, and the way to their engines.
+
+espeak-ng is always there. `install` adds model folders, whose voices are known from `model.json` alone: nothing loads
+before the first sentence.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ml import errors, runtime
+from ml.artifacts import ModelFolder
+from ml.residency import ModelSpec, ModelState
+from ml.tts import languages
+from ml.tts.engines import base, espeak
+from ml.tts.engines.base import SpeakerLatents, SynthesizerCapabilities
+from ml.tts.script import Utterance
+from ml.types import Caller, PcmSamples, Voice
+
+TASK = "tts"
+INSTALLED_PRIORITY, EMBEDDED_PRIORITY = 20, 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model that can speak now."""
+
+    name: str
+    engine: str  # e.g. "sherpa"
+    capabilities: SynthesizerCapabilities
+    voices: tuple[Voice, ...]  # the default one first; none of the embedded model's, which has to be asked for them
+    priority: int = EMBEDDED_PRIORITY  # the highest that speaks a language is its default
+    version: str = ""
+    default: bool = False  # speaks before all others, wherever no voice is named
+
+    @property
+    def id(self) -> str:
+        """In the pool and the batcher; the same for all versions."""
+        return runtime.model_id(TASK, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """What the batcher carries: the arguments of `Synthesizer.speak`."""
+
+    utterance: Utterance
+    speed: float  # times normal
+    pitch: float  # semitones
+    latents: SpeakerLatents | None = None
+
+
+_infos: dict[str, ModelInfo] = {}
+_by_voice: dict[str, tuple[Voice, ModelInfo]] = {}
+_lock = threading.Lock()
+_installing = threading.RLock()
+
+
+# ── Installing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def install(folder: ModelFolder, *, priority: int | None = None, default: bool = False) -> ModelState:
+    """Lets a model folder speak; where another version of the name does, the new one loads beside it and takes over.
+
+    As `ml.stt.install`, also in what it raises.
+    """
+    return _install(folder, priority, default, reload=False)
+
+
+def reload(name: str) -> ModelState:
+    """Reads the installed folder again and swaps, as `install` does. Raises `UnknownModel` too."""
+    with _installing:
+        folder = runtime.reread(TASK, name)
+        return _install(folder, None, name in _infos and _infos[name].default, reload=True)
+
+
+def uninstall(name: str) -> None:
+    """Takes an installed model away; sentences under way finish with it. Raises `UnknownModel`."""
+    with _installing:
+        runtime.remove(TASK, name)
+        _forget(name)
+
+
+def describe(folder: ModelFolder, *, priority: int | None = None, default: bool = False) -> ModelInfo:
+    """What `install` would make of a folder. Loads nothing. Raises `ModelInvalid`."""
+    manifest = folder.manifest
+    tell = runtime.static_function(folder, "capabilities")
+    if manifest.task != TASK or tell is None:
+        raise errors.ModelInvalid(f"{manifest.id} is no model for speech.")
+    if manifest.name in (espeak.MODEL, espeak.NAME):
+        raise errors.ModelInvalid(f"The name {manifest.name} is the embedded engine's.")
+    engine_manifest = runtime.for_engine(folder).manifest
+    chosen = runtime.serving(folder).priority if priority is None else priority
+    return ModelInfo(
+        name=manifest.name,
+        engine=manifest.engine,
+        capabilities=tell(engine_manifest),
+        voices=base.voices(engine_manifest),
+        priority=INSTALLED_PRIORITY if chosen is None else chosen,
+        version=manifest.version,
+        default=default,
+    )
+
+
+def _install(folder: ModelFolder, priority: int | None, default: bool, *, reload: bool) -> ModelState:
+    info = describe(folder, priority=priority, default=default)
+    with _installing:
+        state = runtime.place(folder, capabilities=info.capabilities, reload=reload)
+        _remember(info)
+    return state
+
+
+def _remember(info: ModelInfo) -> None:
+    with _lock:
+        for voice_id in [key for key, (_, owner) in _by_voice.items() if owner.name == info.name]:
+            del _by_voice[voice_id]
+        _infos[info.name] = info
+        _by_voice.update({voice.id: (voice, info) for voice in info.voices})
+
+
+def _forget(name: str) -> None:
+    with _lock:
+        info = _infos.pop(name, None)
+        for voice in info.voices if info else ():
+            _by_voice.pop(voice.id, None)
+
+
+# ── Choosing ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def models() -> tuple[ModelInfo, ...]:
+    """Every model that can speak now, the preferred first."""
+    with _lock:
+        infos = list(_infos.values())
+    return tuple(sorted(infos, key=lambda info: (not info.default, -info.priority, info.name)))
+
+
+def model(name: str) -> ModelInfo:
+    """Raises `UnknownModel`."""
+    with _lock:
+        info = _infos.get(name)
+    if info is None:
+        raise errors.UnknownModel(f"There is no model {name[:80]!r} for speech.", param="model")
+    return info
+
+
+def voices() -> tuple[Voice, ...]:
+    """Of all models, the preferred model's first."""
+    return tuple(voice for info in models() for voice in (info.voices or espeak.voices()))
+
+
+def find(voice_id: str) -> Voice | None:
+    """The voice with this id; None: there is none."""
+    with _lock:
+        found = _by_voice.get(voice_id)
+    return found[0] if found else espeak.find(voice_id)
+
+
+def for_language(tag: str, model_name: str | None = None) -> Voice | None:
+    """The default voice of a BCP-47 language, or of the nearest region of it, maybe of one model; None: it has none.
+
+    Raises `UnknownModel`.
+    """
+    for info in models() if model_name is None else (model(model_name),):
+        voice = _nearest(info.voices, tag) if info.voices else espeak.for_language(tag)
+        if voice is not None:
+            return voice
+    return None
+
+
+def _nearest(spoken: Sequence[Voice], tag: str) -> Voice | None:
+    by_language: dict[str, Voice] = {}
+    for voice in spoken:
+        by_language.setdefault(voice.language.lower(), voice)
+        by_language.setdefault(languages.primary(voice.language), voice)
+    wanted = [*languages.candidates(tag), languages.primary(tag)]
+    return next((by_language[candidate] for candidate in wanted if candidate in by_language), None)
+
+
+# ── Speaking ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def speak(request: SpeechRequest, *, voice: Voice, caller: Caller, cancel: threading.Event | None = None) -> PcmSamples:
+    """Speaks a sentence in its turn: shape (samples,), int16, at the rate of the voice's model.
+
+    Raises `EngineFailed`, `EngineUnavailable`, `UnknownModel` where it was taken away meanwhile, or `Cancelled`.
+    """
+    results = runtime.batcher.run(
+        runtime.model_id(TASK, voice.model),
+        [request],
+        call=speak_batch,
+        caller=caller,
+        cancel=cancel,
+        cost=_characters,
+    )
+    return next(results)
+
+
+def speak_batch(engine: Any, requests: Sequence[SpeechRequest], cancel: threading.Event | None) -> Sequence[PcmSamples]:
+    """The batcher's call of a synthesizer."""
+    return [
+        engine.speak(
+            request.utterance, speed=request.speed, pitch=request.pitch, cancel=cancel, latents=request.latents
+        )
+        for request in requests
+    ]
+
+
+def _characters(request: SpeechRequest) -> float:
+    return float(sum(len(run.text) for run in request.utterance.runs)) or 1.0
+
+
+def _register_embedded() -> None:
+    """Its processes, once started, stay, as they always did: they are small."""
+    info = ModelInfo(espeak.MODEL, espeak.NAME, espeak.Espeak.capabilities, ())
+    runtime.pool.register(ModelSpec(info.id, TASK, info.name, "", info.engine, espeak.Espeak, pinned=True))
+    _remember(info)
+
+
+_register_embedded()
