@@ -1,0 +1,1 @@
+"""Models that help recognition: identification of the language, punctuation, language models. See `base`."""
