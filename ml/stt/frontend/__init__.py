@@ -1,0 +1,1 @@
+"""Audio clean-up before recognition."""
