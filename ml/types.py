@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -115,6 +116,11 @@ class TranscriptionOptions:
     diarize: bool = False
     itn: bool = True  # "twenty three" → "23"
     punctuate: bool = True
+    profanity_filter: bool = False  # "damn" → "d***"
+    redact: bool = False  # e-mail addresses, telephone and card numbers → "[EMAIL]", "[PHONE]", "[CARD]"
+    reference_audio: Path | None = None  # the far end's signal: what the loudspeaker played while this was recorded
+    disable: tuple[str, ...] = ()  # names of stages to leave out
+    enable: tuple[str, ...] = ()  # names of stages to run even where measurement or the engine makes them unnecessary
 
 
 @dataclass(frozen=True, slots=True)
