@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ml import errors
-from ml.tts import languages, ssml
+from ml.tts import delivery, languages, registry, ssml
 from ml.tts import text as plain
 from ml.tts.engines import espeak
 from ml.tts.script import Pause, Run, Style, Utterance
-from ml.types import AudioChunk, PcmSamples, SynthesisOptions, Voice
+from ml.types import AudioChunk, Caller, PcmSamples, SynthesisOptions, Voice
 
 if TYPE_CHECKING:
     import soxr
@@ -27,13 +27,20 @@ _RANGES = {"speed": (0.25, 4.0), "pitch": (-12.0, 12.0), "volume": (0.0, 2.0)}
 _SAMPLE_RATES = (8_000, 48_000)
 
 
-def synthesize(text: str, options: SynthesisOptions, *, cancel: threading.Event | None = None) -> Iterator[AudioChunk]:
+_ANYONE = Caller()
+
+
+def synthesize(
+    text: str, options: SynthesisOptions, *, caller: Caller = _ANYONE, cancel: threading.Event | None = None
+) -> Iterator[AudioChunk]:
     """Speaks `text`: one chunk a sentence, at `output_sample_rate(options)`, each made when it is asked for.
 
+    caller: in whose turn the engines compute.
+
     Raises at once `InvalidRequest` (with `param`; `SsmlInvalid`, `UnknownVoice`, `UnknownModel`,
-    `LanguageNotSupported`) and `EngineUnavailable`. While iterated: `EngineFailed`, `Cancelled` soon after `cancel` is
-    set, and `InvalidRequest` at the end of a text that the voice turned out to have no sounds for. Nothing is held
-    between two chunks, so an iterator may be dropped at any time.
+    `LanguageNotSupported`) and `EngineUnavailable`. While iterated: `EngineFailed`, `EngineUnavailable`, `Cancelled`
+    soon after `cancel` is set, and `InvalidRequest` at the end of a text that the voice turned out to have no sounds
+    for. Nothing is held between two chunks, so an iterator may be dropped at any time.
     """
     voice = resolve(options)
     _verify(text, options)
@@ -44,27 +51,35 @@ def synthesize(text: str, options: SynthesisOptions, *, cancel: threading.Event 
         items = [Run(plain.clean(text), Style(voice.id))]
     if not any(isinstance(item, Run) and (item.style.phonemes or plain.is_speakable(item.text)) for item in items):
         raise errors.InvalidRequest("The text has nothing to speak.", param="text")
-    return _resampled(_chunks(items, options, cancel), options)
+    _verify_styles(items)
+    rate = registry.model(voice.model).capabilities.sample_rate
+    return _resampled(_chunks(items, rate, options, caller, cancel), options.sample_rate or rate)
 
 
 def resolve(options: SynthesisOptions) -> Voice:
-    """The voice that `options` ask for. Raises `UnknownModel`, `UnknownVoice` or `LanguageNotSupported`."""
-    if options.model is not None and options.model != espeak.MODEL:
-        raise errors.UnknownModel(f"There is no model {options.model[:80]!r} for speech.", param="model")
+    """The voice that `options` ask for, over all installed models.
+
+    Raises `UnknownModel`, `UnknownVoice` or `LanguageNotSupported`.
+    """
     if options.voice is None:
-        return _voice_for(languages.DEFAULT if options.language is None else options.language)
-    voice = espeak.find(options.voice)
+        return _default_voice(options)
+    voice = registry.find(options.voice)
     if voice is None:
         raise errors.UnknownVoice(f"There is no voice {options.voice[:80]!r}.", param="voice")
-    if options.language is not None and languages.primary(options.language) != languages.primary(voice.language):
+    if options.model is not None and registry.model(options.model).name != voice.model:
+        raise errors.UnknownVoice(f"The model {options.model} has no voice {voice.id}.", param="voice")
+    if options.language is None:
+        return voice
+    spoken = _in_language(voice, options.language)
+    if spoken is None:
         message = f"The voice {voice.id} speaks {voice.language}, not {options.language[:40]!r}."
         raise errors.LanguageNotSupported(message, param="language")
-    return voice
+    return spoken
 
 
 def voices() -> tuple[Voice, ...]:
-    """The voices that can speak now, in the order of their languages' names. Asks the engine once, then is free."""
-    return espeak.voices()
+    """The voices that can speak now, the preferred model's first. Loads no model."""
+    return registry.voices()
 
 
 def variants() -> tuple[espeak.Variant, ...]:
@@ -73,8 +88,8 @@ def variants() -> tuple[espeak.Variant, ...]:
 
 
 def output_sample_rate(options: SynthesisOptions) -> int:
-    """Hertz; of every chunk that `synthesize` makes with these options."""
-    return options.sample_rate or espeak.sample_rate()
+    """Hertz; of every chunk that `synthesize` makes with these options. Raises as `resolve`."""
+    return options.sample_rate or registry.model(resolve(options).model).capabilities.sample_rate
 
 
 # ── Verifying ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -92,25 +107,75 @@ def _verify(text: str, options: SynthesisOptions) -> None:
         raise errors.InvalidRequest(f"The text has more than {MAX_CHARACTERS:,} characters.", param="text")
 
 
-def _voice_for(language: str) -> Voice:
-    voice = espeak.for_language(language)
+def _verify_styles(items: Iterable[Run | Pause]) -> None:
+    """That each voice can do what is asked of it, before the first sentence is spoken."""
+    for item in items:
+        if isinstance(item, Run):
+            voice = _known(item.style.voice)
+            delivery.check(item, voice, registry.model(voice.model).capabilities)
+
+
+def _known(voice_id: str) -> Voice:
+    voice = registry.find(voice_id)
+    if voice is None:  # its model was taken away
+        raise errors.UnknownVoice(f"There is no voice {voice_id[:80]!r}.", param="voice")
+    return voice
+
+
+# ── Choosing voices ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _default_voice(options: SynthesisOptions) -> Voice:
+    if options.language is None and options.model is not None and registry.model(options.model).voices:
+        return registry.model(options.model).voices[0]
+    return _voice_for(languages.DEFAULT if options.language is None else options.language, options.model)
+
+
+def _voice_for(language: str, model: str | None = None) -> Voice:
+    voice = registry.for_language(language, model)
     if voice is None:
         raise errors.LanguageNotSupported(f"The language {language[:40]!r} is not spoken.", param="language")
     return voice
+
+
+def _in_language(voice: Voice, language: str) -> Voice | None:
+    """The same speaker, speaking `language`; None: he does not."""
+    wanted = languages.primary(language)
+    speaker = voice.id.partition("@")[0]
+    same = [own for own in registry.model(voice.model).voices if own.id.partition("@")[0] == speaker]
+    fitting = [own for own in (voice, *same) if languages.primary(own.language) == wanted]
+    exact = [own for own in fitting if own.language == languages.with_case(language.strip())]
+    return next(iter(exact + fitting), None)
 
 
 def _find_ssml_voice(name: str | None, language: str | None, gender: str | None, current: str) -> str:
     """The voice of an SSML element. A change of language keeps the timbre, as SSML 1.1 section 3.2.1 asks."""
     if name is not None:
         return resolve(SynthesisOptions(voice=name, language=language)).id
-    base, _, timbre = current.partition("+")
+    if gender not in (None, "male", "female", "neutral"):
+        raise errors.InvalidRequest("The gender is male, female or neutral.")
+    voice = _known(current)
     if language is not None:
-        base = _voice_for(language).id
-    if gender is not None:
-        if gender not in ("male", "female", "neutral"):
-            raise errors.InvalidRequest("The gender is male, female or neutral.")
-        timbre = "f2" if gender == "female" else ""
-    return f"{base}+{timbre}" if timbre else base
+        voice = _speaking(voice, language)
+    return voice.id if gender is None else _of_gender(voice, gender).id
+
+
+def _speaking(voice: Voice, language: str) -> Voice:
+    spoken = _voice_for(language) if voice.engine == espeak.NAME else _in_language(voice, language)
+    if spoken is None:
+        return _voice_for(language)
+    timbre = voice.id.partition("+")[2]
+    return _known(f"{spoken.id}+{timbre}") if timbre and spoken.engine == espeak.NAME else spoken
+
+
+def _of_gender(voice: Voice, gender: str) -> Voice:
+    if voice.engine == espeak.NAME:  # whose voices take any timbre
+        base = voice.id.partition("+")[0]
+        return _known(f"{base}+f2" if gender == "female" else base)
+    for other in (voice, *registry.model(voice.model).voices):
+        if other.gender == gender and languages.primary(other.language) == languages.primary(voice.language):
+            return other
+    raise errors.InvalidRequest(f"The model {voice.model} has no {gender} voice for {voice.language}.")
 
 
 # ── Speaking ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,10 +241,12 @@ def _whole(runs: list[Run]) -> Iterator[Utterance]:
 
 
 def _chunks(
-    items: Iterable[Run | Pause], options: SynthesisOptions, cancel: threading.Event | None
+    items: Iterable[Run | Pause], rate: int, options: SynthesisOptions, caller: Caller, cancel: threading.Event | None
 ) -> Iterator[AudioChunk]:
-    """At the engine's rate. A call to the engine lasts for a sentence, so a slow reader keeps no process waiting."""
-    rate = espeak.sample_rate()
+    """Each at its engine's rate, pauses at that of the sound before them, or `rate`.
+
+    A call to an engine lasts for a sentence, so a slow reader keeps nobody waiting.
+    """
     heard = False
     for part in _with_pauses(utterances(items)):
         if cancel is not None and cancel.is_set():
@@ -188,36 +255,60 @@ def _chunks(
             if part.seconds:
                 yield AudioChunk(np.zeros(round(part.seconds * rate), dtype=np.int16), rate, "")
             continue
-        samples = espeak.speak(part, speed=options.speed, pitch=options.pitch, cancel=cancel)
+        samples, rate = _spoken(part, options, caller, cancel)
         if samples.any():  # for what it cannot say, espeak makes a few zeros
             heard = True
-            yield AudioChunk(_with_volume(samples, options.volume), rate, part.text)
+            yield AudioChunk(delivery.with_volume(samples, options.volume), rate, part.text)
     if not heard:
         raise errors.InvalidRequest("The voice has no sounds for this text.", param="text")
 
 
-def _with_volume(samples: PcmSamples, volume: float) -> PcmSamples:
-    """`samples` times `volume`; what would be too loud is cut at full scale instead of wrapping round."""
-    if volume == 1.0:
-        return samples
-    return np.clip(np.rint(samples * np.float32(volume)), -32768, 32767).astype(np.int16)
+def _spoken(
+    utterance: Utterance, options: SynthesisOptions, caller: Caller, cancel: threading.Event | None
+) -> tuple[PcmSamples, int]:
+    """By the engine of the utterance's voice: samples, and their rate in hertz."""
+    voice = _known(utterance.voice)
+    capabilities = registry.model(voice.model).capabilities
+
+    def native(part: Utterance, speed: float, pitch: float) -> PcmSamples:
+        request = registry.SpeechRequest(part, speed, pitch)
+        return registry.speak(request, voice=voice, caller=caller, cancel=cancel)
+
+    if capabilities.ssml:
+        return native(utterance, options.speed, options.pitch), capabilities.sample_rate
+    samples = delivery.speak(
+        utterance, voice, capabilities, native, speed=options.speed, pitch=options.pitch, cancel=cancel
+    )
+    return samples, capabilities.sample_rate
 
 
-def _resampled(chunks: Iterator[AudioChunk], options: SynthesisOptions) -> Iterator[AudioChunk]:
-    rate = output_sample_rate(options)
-    if rate == espeak.sample_rate():
-        return chunks
-    import soxr
-
-    return _resample(chunks, soxr.ResampleStream(espeak.sample_rate(), rate, 1, dtype="int16"), rate)
-
-
-def _resample(chunks: Iterator[AudioChunk], stream: soxr.ResampleStream, rate: int) -> Iterator[AudioChunk]:
-    """One stream through all chunks, so that there is no click between two. It holds a few milliseconds back."""
+def _resampled(chunks: Iterator[AudioChunk], rate: int) -> Iterator[AudioChunk]:
+    """All chunks at `rate`. One stream through neighbours, so that there is no click between two of one engine."""
+    stream: soxr.ResampleStream | None = None
+    source = rate
     for chunk in chunks:
-        samples = stream.resample_chunk(chunk.samples)
+        if chunk.sample_rate != source:
+            yield from _rest(stream, rate)
+            source = chunk.sample_rate
+            stream = _stream(source, rate)
+        samples = chunk.samples if stream is None else stream.resample_chunk(chunk.samples)
         if len(samples):
             yield AudioChunk(samples, rate, chunk.text)
+    yield from _rest(stream, rate)
+
+
+def _stream(source: int, rate: int) -> soxr.ResampleStream | None:
+    if source == rate:
+        return None
+    import soxr
+
+    return soxr.ResampleStream(source, rate, 1, dtype="int16")
+
+
+def _rest(stream: soxr.ResampleStream | None, rate: int) -> Iterator[AudioChunk]:
+    """The few milliseconds that a stream holds back."""
+    if stream is None:
+        return
     rest = stream.resample_chunk(np.zeros(0, dtype=np.int16), last=True)
     if len(rest):
         yield AudioChunk(rest, rate, "")

@@ -119,7 +119,7 @@ def coqui_xtts(path: Path) -> ModelFolder:
         config = XttsConfig(languages=["en", "de"])
         sizes = {
             "gpt_layers": 1, "gpt_n_model_channels": 64, "gpt_n_heads": 2, "gpt_max_text_tokens": 60,
-            "gpt_max_audio_tokens": 30, "gpt_max_prompt_tokens": 40, "gpt_num_audio_tokens": 66,
+            "gpt_max_audio_tokens": 10, "gpt_max_prompt_tokens": 40, "gpt_num_audio_tokens": 66,
             "gpt_start_audio_token": 64, "gpt_stop_audio_token": 65, "decoder_input_dim": 64,
         }  # fmt: skip
         for key, value in sizes.items():

@@ -169,11 +169,13 @@ class _Coqui:
 
     def _placed(self, model: Any) -> Any:
         model.requires_grad_(False)
-        return model.to(self._device).eval()
+        model.to(self._device)
+        model.eval()  # XTTS returns nothing from it
+        return model
 
     @contextlib.contextmanager
     def _call(self, cancel: threading.Event | None) -> Iterator[None]:
-        """A turn at the model. Whatever breaks in it is `EngineFailed`: after a fault of the GPU nothing works."""
+        """A turn at the model. After a fault of the GPU nothing works until the model was loaded again."""
         import torch
 
         from ml.tts.engines.seeded import seeded
@@ -185,10 +187,9 @@ class _Coqui:
                     yield
             except errors.MlError:
                 raise
+            except (torch.OutOfMemoryError, torch.AcceleratorError) as error:
+                raise errors.EngineFault(f"{self._manifest.id} broke: {_short(error)}") from error
             except Exception as error:
-                if self._device.type == "cuda":
-                    with contextlib.suppress(Exception):
-                        torch.cuda.empty_cache()
                 raise errors.EngineFailed(f"{self._manifest.id} failed on this text: {_short(error)}") from error
 
 
