@@ -90,7 +90,7 @@ class _Model:
     spec: ModelSpec
     resident: _Resident | None = None
     loading: Future[None] | None = None
-    waiters: int = 0  # for the load; until they have it, it is not freed
+    waiters: int = 0  # for its load, or its replacement's; meanwhile it is not freed for room
     error: str | None = None
     retry_at: float = 0.0  # of the pool's clock; no load is tried before
     swapping: threading.Lock = field(default_factory=threading.Lock)
@@ -191,12 +191,16 @@ class ModelPool:
         """
         with self._lock:
             model = self._find(spec.id)
+            model.waiters += 1  # or the old one might have to make room for the new
         with model.swapping:
             try:
                 resident = self._load(spec)
             except errors.MlError as error:
                 model.error = str(error)
                 raise
+            finally:
+                with self._lock:
+                    model.waiters -= 1
             with self._lock:
                 unused = self._retire(model)
                 model.spec, model.resident, model.error, model.retry_at = spec, resident, None, 0.0
