@@ -296,13 +296,13 @@ def per_file(*evaluations: Evaluation) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns under one another: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(cell.rjust(width) if index else cell.ljust(width) for index, (cell, width) in enumerate(cells))
-        for cells in (zip(row, widths, strict=True) for row in rows)
-    )
-    return "\n".join(line.rstrip() for line in lines)
+    """A header and its lines, in columns: numbers to the right, texts to the left."""
+    padded = []
+    for column in zip(*rows, strict=True):
+        width = max(map(len, column))
+        numbers = all(cell[:1].isdigit() or cell == "–" for cell in column[1:])
+        padded.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in column])
+    return "\n".join("  ".join(cells).rstrip() for cells in zip(*padded, strict=True))
 
 
 def _percent(rate: float | None) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml.artifacts import check_name
+from ml.artifacts import MANIFEST, MAX_MANIFEST_BYTES, check_name
 from ml.errors import EngineUnavailable, ModelInvalid, UnknownModel
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
@@ -43,6 +43,9 @@ class HubFile:
     sha256: str | None  # of files in Git LFS
     git_oid: str | None  # Git's blob hash (SHA-1), of the other files
 
+    def matches(self, pattern: str) -> bool:
+        return fnmatch.fnmatchcase(self.name, pattern)
+
 
 @dataclass(frozen=True, slots=True)
 class HubRevision:
@@ -62,7 +65,7 @@ class HubRevision:
         """The files that match a pattern (`*.onnx`, `data/*`). Raises `ModelInvalid` for a pattern without a match."""
         chosen: dict[str, HubFile] = {}
         for pattern in patterns:
-            matching = [file for file in self.files if fnmatch.fnmatchcase(file.name, pattern)]
+            matching = [file for file in self.files if file.matches(pattern)]
             if not matching:
                 raise ModelInvalid(f"{self.repository} at {self.commit[:12]} has no file {pattern!r}.")
             chosen.update({file.name: file for file in matching})
@@ -111,6 +114,19 @@ def fetch(revision: HubRevision, files: Sequence[HubFile], folder: Path, *, prog
         if not target.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             _fetch(revision, file, target, progress)
+
+
+def fetch_manifest(revision: HubRevision, folder: Path) -> Path:
+    """Downloads the `model.json` of a repository that is a model folder, for the caller to check; its path."""
+    file = next((file for file in revision.files if file.name == MANIFEST), None)
+    if file is None:
+        raise ModelInvalid(f"{revision.repository} has no {MANIFEST}.")
+    if file.bytes > MAX_MANIFEST_BYTES:
+        raise ModelInvalid(f"The {MANIFEST} of {revision.repository} is larger than {MAX_MANIFEST_BYTES} bytes.")
+    target = folder / MANIFEST
+    if not target.is_file():
+        _fetch(revision, file, target, progress=False)
+    return target
 
 
 def _fetch(revision: HubRevision, file: HubFile, target: Path, progress: bool) -> None:
@@ -172,7 +188,7 @@ def _file(sibling: Any) -> HubFile:
     if sibling.size is None:
         raise ModelInvalid(f"The hub states no size of {sibling.rfilename}.")
     return HubFile(
-        name=check_name(sibling.rfilename),
+        name=sibling.rfilename,  # checked where it becomes a path
         bytes=lfs.size if lfs else sibling.size,
         sha256=lfs.sha256 if lfs else None,
         git_oid=None if lfs else sibling.blob_id,

@@ -1,11 +1,85 @@
-"""Reads: what is installed and how it does."""
+"""Reads: what is installed, how it does, and in which processes."""
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
-from models_registry.models import ModelVersion
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from common import errors
+from models_registry.models import ModelStatus, ModelVersion, WorkerState
+from models_registry.runtime import SILENT_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsStatus:
+    models: list[ModelVersion]
+    workers: list[WorkerState]
+
+    @property
+    def healthy(self) -> bool:
+        """There are models, and no default one has failed."""
+        return bool(self.models) and not any(row.is_default and row.status == ModelStatus.FAILED for row in self.models)
 
 
 def list_models() -> QuerySet[ModelVersion]:
     return ModelVersion.objects.all()
+
+
+def list_active() -> QuerySet[ModelVersion]:
+    return ModelVersion.objects.filter(is_active=True)
+
+
+def list_workers() -> QuerySet[WorkerState]:
+    """Processes that were heard of lately."""
+    return WorkerState.objects.filter(seen_at__gte=timezone.now() - timedelta(seconds=SILENT_SECONDS))
+
+
+def models_status() -> ModelsStatus:
+    """The rows as the processes that live see them now; nothing is saved."""
+    models, workers = list(list_models()), list(list_workers())
+    reports = [report for worker in workers for report in worker.reports]
+    for row in models:
+        own = [report for report in reports if _is_of(report, row)]
+        if own:
+            _show(row, own)
+    return ModelsStatus(models, workers)
+
+
+def find_version(reference: str, *, task: str | None = None) -> ModelVersion:
+    """The row that `name[@version]` means: of a name alone the active version, or the only one. Raises `NotFound`."""
+    name, _, version = reference.partition("@")
+    rows = ModelVersion.objects.filter(name=name, **({"task": task} if task else {}))
+    if version:
+        rows = rows.filter(version=version)
+    found = list(rows)
+    if len(found) > 1 and not version:
+        found = [row for row in found if row.is_active] or found
+    if not found:
+        raise errors.NotFound(f"There is no model {reference!r}.", param="model")
+    if len(found) > 1:
+        choices = ", ".join(f"{row.task}: {row.reference}" for row in found)
+        raise errors.Conflict(f"{reference!r} could be {choices}; say which.", param="model")
+    return found[0]
+
+
+def _is_of(report: dict[str, Any], row: ModelVersion) -> bool:
+    return row.is_active and (report["task"], report["name"], report["version"]) == (row.task, row.name, row.version)
+
+
+def _show(row: ModelVersion, reports: list[dict[str, Any]]) -> None:
+    """One row for all processes: failed where one failed, ready where one has it in memory."""
+    loaded = [report for report in reports if report["memory_bytes"] is not None]
+    failed = next((report for report in reports if report["last_error"]), None)
+    if failed is not None:
+        row.status, row.last_error = ModelStatus.FAILED, failed["last_error"]
+    elif not row.is_embedded and row.status != ModelStatus.FAILED:
+        statuses = {report["status"] for report in reports}
+        order = (ModelStatus.READY, ModelStatus.LOADING, ModelStatus.REGISTERED)
+        row.status = next((status for status in order if status in statuses), ModelStatus.REGISTERED)
+    if loaded:
+        row.memory_bytes = max(report["memory_bytes"] for report in loaded)
+        row.loaded_at = max(datetime.fromisoformat(report["loaded_at"]) for report in loaded if report["loaded_at"])

@@ -46,12 +46,14 @@ def database(django_test_environment: None, django_db_blocker: Any) -> Iterator[
     from django.db import connection
     from django.test.utils import setup_databases, teardown_databases
 
+    from models_registry import runtime
     from models_registry.services import register_embedded
 
     with django_db_blocker.unblock():
         created = setup_databases(verbosity=0, interactive=False)
         register_embedded()
         yield
+        runtime.current.stop()  # its own connection would keep the database from being dropped
         with connection.cursor() as cursor:  # workers that tests killed may still be connected
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "

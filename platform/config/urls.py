@@ -25,6 +25,7 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("", RedirectView.as_view(url="/dashboard")),
     path("api/v1/", include(api)),
+    path("ml/", include("models_registry.runtime_urls")),
     path("health", HealthView.as_view()),
     path("health/ready", ReadyView.as_view()),
     path("", include("dashboard.urls")),

@@ -59,6 +59,8 @@ SPECTACULAR_SETTINGS = {
         "SpeechTaskEnum": "analytics.models.Task.choices",  # also the scopes of API keys
         "TranscriptionTaskEnum": ["transcribe", "translate"],
         "JobStatusEnum": "jobs.models.JobStatus.choices",
+        "ModelStatusEnum": "models_registry.models.ModelStatus.choices",
+        "ModelTaskEnum": "models_registry.models.ModelTask.choices",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
