@@ -35,7 +35,8 @@ Call = Callable[[Any, Sequence[Item], threading.Event | None], Sequence[Result]]
 only items with the same call are computed together."""
 
 FAULTS_IN_A_ROW = 3
-"""So many unexpected exceptions without a success between them, and the engine itself is taken for broken."""
+"""So many unexpected exceptions without a success between them, and the engine is suspected, and probed: by the count
+alone, one tenant with hostile files could take a model away from all."""
 
 _ANYONE = Caller()
 
@@ -116,15 +117,17 @@ class Batcher:
         caller: Caller = _ANYONE,
         cancel: threading.Event | None = None,
         cost: float = 1.0,
+        probe: Callable[[], Item] | None = None,
     ) -> Future[Result]:
         """Queues one item and returns. Cancelling the future, or setting `cancel`, drops it until its work starts.
 
         options: only items with equal ones are computed together. cost: how much of its tenant's share it takes.
+        probe: makes an item that a sound engine can compute, to tell a broken engine from odd items.
 
         Raises `EngineUnavailable` when the queue is full. The future raises what the engine raised for this item,
         `EngineUnavailable` where the model cannot be loaded or broke, `UnknownModel`, `Cancelled`.
         """
-        work = Work(item, call, options, caller, cost, cancel)
+        work = Work(item, call, options, caller, cost, cancel, probe)
         self._enqueue(model_id, work, patient=False)
         return work.future
 
@@ -138,6 +141,7 @@ class Batcher:
         caller: Caller = _ANYONE,
         cancel: threading.Event | None = None,
         cost: Callable[[Item], float] = lambda item: 1.0,
+        probe: Callable[[], Item] | None = None,
         width: int = 16,
     ) -> Iterator[Result]:
         """The results of many items, in order, with up to `width` of them queued or computed at a time.
@@ -151,7 +155,7 @@ class Batcher:
             for item in items:
                 if len(under_way) >= width:
                     yield wait_for(under_way.popleft(), cancel)
-                work = Work(item, call, options, caller, cost(item), cancel)
+                work = Work(item, call, options, caller, cost(item), cancel, probe)
                 self._enqueue(model_id, work, patient=patient)
                 under_way.append(work.future)
                 patient = True
@@ -314,9 +318,9 @@ class Batcher:
         with self._lock:
             lane.failed += 1
             lane.faults += 0 if expected else 1
-            broken = isinstance(error, errors.EngineFault) or lane.faults >= FAULTS_IN_A_ROW
-            lane.faults = 0 if broken else lane.faults
-        if broken:
+            suspected = lane.faults >= FAULTS_IN_A_ROW
+            lane.faults = 0 if suspected else lane.faults
+        if isinstance(error, errors.EngineFault) or (suspected and not _is_sound(engine, work)):
             self._pool.mark_failed(lane.model_id, error, engine=engine)
         if isinstance(error, errors.EngineFault):
             error = errors.EngineUnavailable(f"The model {lane.model_id} broke and is loaded again; try again shortly.")
@@ -403,6 +407,17 @@ def _limits(spec: ModelSpec, engine: Any) -> tuple[int, int]:
     max_batch = spec.max_batch or getattr(capabilities, "max_batch", 1) or 1
     concurrency = spec.concurrency or getattr(capabilities, "concurrency", 1) or 1
     return int(max_batch), int(concurrency)
+
+
+def _is_sound(engine: Any, suspect: Work) -> bool:
+    """Whether the engine still computes the suspect's probe; without one there is no telling, so that it is."""
+    if suspect.probe is None:
+        return True
+    try:
+        suspect.call(engine, [suspect.probe()], None)
+    except Exception:
+        return False
+    return True
 
 
 def _call(engine: Any, batch: list[Work]) -> Sequence[Any]:

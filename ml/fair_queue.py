@@ -32,6 +32,7 @@ class Work:
     caller: Caller
     cost: float  # seconds of audio, characters, …: what the tenant's share is counted in
     cancel: threading.Event | None
+    probe: Callable[[], Any] | None = None  # makes an item that a sound engine can compute
     future: Future[Any] = field(default_factory=Future)
     enqueued: float = field(default_factory=time.perf_counter)
 

@@ -126,15 +126,21 @@ def merge_capabilities(own: EngineCapabilities, manifest: ModelManifest) -> Engi
     """The engine's capabilities with what `model.json` says of this model. Raises `ModelInvalid`."""
     changes: dict[str, Any] = {}
     known = {field.name: getattr(own, field.name) for field in fields(own) if field.name != "languages"}
-    for name, value in manifest.capabilities.items():
+    for name, raw in manifest.capabilities.items():
         if name not in known:
             raise errors.ModelInvalid(f"{manifest.id}: there is no capability {name!r}.")
         wanted = (int, float) if isinstance(known[name], float) else type(known[name])
+        value = _as_tuples(raw)
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
             raise errors.ModelInvalid(f"{manifest.id}: the capability {name!r} has a wrong type.")
         changes[name] = value
     spoken = frozenset(primary_language(language) for language in manifest.languages)
     return replace(own, languages=spoken or own.languages, **changes)
+
+
+def _as_tuples(value: Any) -> Any:
+    """JSON's lists as the frozen types have them."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def register(info: ModelInfo, load: Callable[[], Recognizer], *, pinned: bool = False) -> None:

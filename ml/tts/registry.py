@@ -17,7 +17,7 @@ from ml.residency import ModelSpec, ModelState
 from ml.tts import languages
 from ml.tts.engines import base, espeak
 from ml.tts.engines.base import SpeakerLatents, SynthesizerCapabilities
-from ml.tts.script import Utterance
+from ml.tts.script import Run, Style, Utterance
 from ml.types import Caller, PcmSamples, Voice
 
 TASK = "tts"
@@ -194,6 +194,7 @@ def speak(request: SpeechRequest, *, voice: Voice, caller: Caller, cancel: threa
         caller=caller,
         cancel=cancel,
         cost=_characters,
+        probe=lambda: SpeechRequest(Utterance((Run("a", Style(voice.id)),)), 1.0, 0.0),
     )
     return next(results)
 

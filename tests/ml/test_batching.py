@@ -398,14 +398,23 @@ def test_a_fault_reloads_the_model():
     pool.close()
 
 
-def test_unexpected_errors_in_a_row_are_a_fault():
+def test_odd_items_in_a_row_do_not_take_the_model_away(runtime):
+    batcher, engine = runtime()
+    for _ in range(3 * FAULTS_IN_A_ROW):
+        future = submit(batcher, RuntimeError("hostile"), probe=lambda: tones(500)[0])
+        assert isinstance(outcome(lambda future=future: future.result(WAIT)), errors.EngineFailed)
+    assert submit(batcher, 200).result(WAIT) == 200
+    assert engine.closed == 0
+
+
+def test_an_engine_that_fails_its_probe_is_reloaded():
     clock, loader = Clock(), Loader()
     pool = ModelPool(clock=clock)
     pool.register(spec("a", loader))
     batcher = Batcher(pool)
     for _ in range(FAULTS_IN_A_ROW):
-        assert pool.state(MODEL).status in ("registered", "ready")
-        assert isinstance(outcome(lambda: submit(batcher, RuntimeError("sticky")).result(WAIT)), errors.EngineFailed)
+        future = submit(batcher, RuntimeError("sticky"), probe=lambda: RuntimeError("sticky"))
+        assert isinstance(outcome(lambda future=future: future.result(WAIT)), errors.EngineFailed)
     wait_for(lambda: pool.state(MODEL).status == "failed")
     batcher.close()
     pool.close()
