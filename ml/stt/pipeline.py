@@ -1,10 +1,11 @@
 """One transcription from file to transcript.
 
-    decode → find speech → recognise → (text stages) → score
+    decode → high-pass, echo cancellation → find speech → noise suppression → identify the language → recognise
+      → rescore → punctuate, truecase, inverse normalisation, mask, redact → score
 
 Each stage takes and returns its own frozen type, and its name goes into `Transcript.stages`, its seconds into
-`timings`. What is to come has its place: audio clean-up and language identification between finding speech and
-recognising, rescoring, punctuation, truecasing and inverse normalisation in `TEXT_STAGES`.
+`timings`, if it ran; `ml.stt.stages` names them and docs/pipeline.md describes them. Noise suppression comes after
+finding speech because it is decided for each utterance, by the noise in the pauses around it.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from ml import errors
 from ml.audio.decode import MAX_DURATION_SECONDS, SAMPLE_RATE, DecodedAudio, decode
-from ml.stt import registry, vad
-from ml.stt.engines.base import EngineCapabilities, Hypothesis, Window
+from ml.stt import frontend, language, registry, vad
+from ml.stt.confidence import calibrate_segment, without_noise_words
+from ml.stt.engines.base import Hypothesis, Window
 from ml.stt.quality import score_quality
 from ml.stt.recognition import Heard, recognise
+from ml.stt.stages import Recognition, check_switches
+from ml.stt.text import TEXT_STAGES
+from ml.stt.text.rescoring import alternatives_wanted, rescore
 from ml.types import Caller, Segment, Transcript, TranscriptionOptions, Word
 
 Progress = Callable[[float, str], None]
@@ -39,30 +43,6 @@ class Speech:
     activity: vad.SpeechActivity
 
 
-@dataclass(frozen=True, slots=True)
-class Recognition:
-    """What was said; segments carry their words, times are those of the whole audio."""
-
-    segments: tuple[Segment, ...]
-    language: str  # BCP-47
-    language_confidence: float
-
-
-class TextStage(Protocol):
-    """A stage that works on recognised text, such as punctuation."""
-
-    name: str
-
-    def applies(self, capabilities: EngineCapabilities, options: TranscriptionOptions) -> bool:
-        """False where the engine did this already, or the caller does not want it."""
-        ...
-
-    def run(self, recognition: Recognition, options: TranscriptionOptions) -> Recognition: ...
-
-
-TEXT_STAGES: tuple[TextStage, ...] = ()
-
-
 def transcribe(
     path: str | os.PathLike[str],
     options: TranscriptionOptions | None = None,
@@ -74,25 +54,39 @@ def transcribe(
 ) -> Transcript:
     """Transcribes a media file of any common format.
 
-    A segment's confidence is the mean of its words' posterior probabilities, weighted by their durations; the
-    transcript's is the same mean over all of them, 0 where nothing was said. It compares results of one model only.
+    A segment's confidence is the mean of its words', weighted by their durations; the transcript's is the same mean
+    over all of them, 0 where nothing was said. It compares results of one model only (see `ml.stt.confidence`).
 
-    Raises, before any computing, what `registry.resolve` raises; then `AudioUndecodable`, `AudioEmpty`, `AudioTooLong`,
+    Raises, before any computing, what `registry.resolve` raises, and `InvalidRequest` for stages that cannot be
+    switched and for a far end's signal that cannot be used; then `AudioUndecodable`, `AudioEmpty`, `AudioTooLong`,
     `Cancelled` (the work stops within a second), `EngineFailed`, `EngineUnavailable`.
     """
     options = options or TranscriptionOptions()
+    check_switches(options)
     resolution = registry.resolve(options)
+    frontend.check_reference(options)
     run = _Run(cancel, progress)
     with run.stage("decode"):
         audio = decode(path, max_duration_seconds=max_duration_seconds, cancel=cancel)
     with audio:
         run.report(_DECODED_SHARE, "vad")
+        audio = frontend.clean_before_vad(audio, options, run.stage, cancel=cancel)
         with run.stage("vad"):
             speech = _find_speech(audio, resolution, cancel)
+        if noisy := frontend.noisy_spans(speech.windows, speech.activity, options):
+            with run.stage("noise_suppression"):
+                audio = frontend.suppress_noise(audio, noisy, cancel=cancel)
+        if speech.windows and language.applies(options):
+            with run.stage("language"):
+                spoken = [window.samples for window in _windows(audio, speech, resolution, options)]
+                resolution = language.identify(spoken, resolution, options)
         run.report(_HEARD_SHARE, "recognise")
         with run.stage("recognise"):
             heard = _recognise(audio, speech, resolution, options, caller, run)
-            recognition = _to_recognition(speech, heard)
+        if any(hypothesis.alternatives for hypothesis in heard.hypotheses):
+            with run.stage("rescore"):
+                heard = _rescore(heard, options)
+        recognition = _to_recognition(speech, heard, frozenset(noisy))
         for stage in TEXT_STAGES:
             if stage.applies(heard.model.capabilities, options):
                 with run.stage(stage.name):
@@ -171,24 +165,35 @@ def _recognise(
     return recognise(windows, resolution, caller=caller, cancel=run.cancel, on_window=on_window)
 
 
-def _to_recognition(speech: Speech, heard: Heard) -> Recognition:
-    spoken = zip(speech.windows, heard.hypotheses, strict=True)
-    segments = tuple(_segment(span, hypothesis) for span, hypothesis in spoken if hypothesis.text)
-    return Recognition(segments, heard.language, heard.language_confidence)
+def _to_recognition(speech: Speech, heard: Heard, noisy: frozenset[vad.SpeechSpan]) -> Recognition:
+    able = heard.model.capabilities
+    segments = []
+    for span, hypothesis in zip(speech.windows, heard.hypotheses, strict=True):
+        kept = without_noise_words(hypothesis, able) if span in noisy else hypothesis
+        if kept.text:
+            segments.append(calibrate_segment(_segment(span, kept), able))
+    return Recognition(tuple(segments), heard.language, heard.language_confidence)
+
+
+def _rescore(heard: Heard, options: TranscriptionOptions) -> Heard:
+    spoken = registry.primary_language(heard.language)
+    return replace(heard, hypotheses=rescore(heard.hypotheses, spoken, options, heard.model.capabilities))
 
 
 def _windows(
     audio: DecodedAudio, speech: Speech, resolution: registry.Resolution, options: TranscriptionOptions
 ) -> list[Window]:
     """Views of the mapped audio: an hour of windows costs no memory."""
-    language = registry.primary_language(resolution.language) if resolution.language_confidence else None
+    spoken = registry.primary_language(resolution.language)
+    alternatives = alternatives_wanted(resolution.model.capabilities, spoken, options)
     return [
         Window(
             audio.samples[round(span.start * SAMPLE_RATE) : round(span.end * SAMPLE_RATE)],
-            language=language,
+            language=spoken if resolution.language_confidence else None,
             task=options.task,
             prompt=options.prompt,
             hotwords=options.hotwords,
+            alternatives=alternatives,
         )
         for span in speech.windows
     ]

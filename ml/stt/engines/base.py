@@ -24,6 +24,7 @@ class EngineCapabilities:
     word_times: bool = False
     word_confidences: bool = False
     noise_confidence: float = 0.0  # a hypothesis under this was noise, by measurement, not words
+    noise_word_confidence: float = 0.0  # and so was a word under this, where an utterance lies in noise
     punctuation: bool = False
     casing: bool = False
     inverse_normalization: bool = False  # writes "23", not "twenty three"
@@ -33,6 +34,9 @@ class EngineCapabilities:
     hotwords: bool = False
     streaming: bool = False
     diarization: bool = False
+    alternatives: bool = False  # gives a window's next best hypotheses, with scores
+    confidence_map: tuple[tuple[float, float], ...] = ()  # (own confidence, share of words right), both rising
+    device: str = "cpu"  # or cuda:<n>: where it computes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Window:
     task: Literal["transcribe", "translate"] = "transcribe"
     prompt: str = ""
     hotwords: tuple[str, ...] = ()
+    alternatives: int = 0  # how many hypotheses are wanted besides, where the engine can
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,10 @@ class Hypothesis:
     confidence: float  # 0–1, comparable within an engine only
     language: str | None = None  # ISO 639-1, where the engine detected it
     language_confidence: float | None = None
+    score: float | None = None  # natural logarithm, in the scale of a language model; compares those of one window
+    alternatives: tuple[
+        Hypothesis, ...
+    ] = ()  # the n-best with scores, this one's text among them; words may be missing
 
 
 @runtime_checkable

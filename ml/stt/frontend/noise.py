@@ -1,8 +1,8 @@
 """Noise suppression by RNNoise, for the utterances that it helps.
 
 RNNoise (Valin, "A Hybrid DSP/Deep Learning Approach to Real-Time Full-Band Speech Enhancement", 2018) makes noisy
-speech easier to recognise and clean speech harder, so each utterance's SNR is estimated first (see `snr.py`) and only those
-under `MAX_SNR_DB` go through it. The figures are in docs/pipeline.md.
+speech easier to recognise and clean speech harder. So each utterance's SNR is estimated first (see `snr.py`), and only
+those under `MAX_SNR_DB` go through it. The figures are in docs/pipeline.md.
 
 The library is the one that the pyrnnoise wheel carries, called through ctypes: importing the package itself would load
 its plotting and audio dependencies. It runs in worker processes, one utterance a call with a lead-in for the network to
