@@ -221,3 +221,54 @@ def broken_json(made: ModelFolder, name: str, change) -> None:
     content = json.loads(file.read_text())
     change(content)
     file.write_text(json.dumps(content))
+
+
+def sherpa_matcha(path: Path) -> ModelFolder:
+    """A Matcha whose spectrogram is a step a token, and a HiFi-GAN vocoder that holds each step for 256 samples."""
+    path.mkdir(parents=True)
+    info, made = helper.make_tensor_value_info, helper.make_node
+    inputs = [
+        info("x", TensorProto.INT64, [1, "T"]), info("x_length", TensorProto.INT64, [1]),
+        info("noise_scale", TensorProto.FLOAT, [1]), info("length_scale", TensorProto.FLOAT, [1]),
+    ]  # fmt: skip
+    bands = numpy_helper.from_array(np.linspace(0.001, 0.01, 80, dtype=np.float32).reshape(1, 80, 1), "bands")
+    row = numpy_helper.from_array(np.array([1, 1, -1], dtype=np.int64), "row")
+    zero = numpy_helper.from_array(np.zeros(1, dtype=np.float32), "zero")
+    nodes = [
+        made("Cast", ["x"], ["numbers"], to=TensorProto.FLOAT),
+        made("Reshape", ["numbers", "row"], ["steps"]),
+        made("Mul", ["bands", "steps"], ["spectrum"]),
+        made("Cast", ["x_length"], ["count"], to=TensorProto.FLOAT),
+        made("Sum", ["noise_scale", "length_scale", "count"], ["unused"]),
+        made("Mul", ["unused", "zero"], ["nothing"]),
+        made("Add", ["spectrum", "nothing"], ["mel"]),
+    ]
+    mel = info("mel", TensorProto.FLOAT, [1, 80, "T"])
+    _save(path / "model.onnx", helper.make_graph(nodes, "matcha", inputs, [mel], [bands, row, zero]), {
+        "model_type": "matcha-tts", "sample_rate": SAMPLE_RATE, "n_speakers": 1, "voice": "en-us",
+        "language": "English",
+        "version": 1, "pad_id": 0, "use_eos_bos": 0, "num_ode_steps": 3, "has_espeak": 1, "jieba": 0,
+    })  # fmt: skip
+    axes = numpy_helper.from_array(np.array([1], dtype=np.int64), "axes")
+    hold = numpy_helper.from_array(np.sin(np.arange(256, dtype=np.float32) / 20)[None], "hold")
+    column = numpy_helper.from_array(np.array([-1, 1], dtype=np.int64), "column")
+    flat = numpy_helper.from_array(np.array([1, 1, -1], dtype=np.int64), "flat")
+    nodes = [
+        made("ReduceMean", ["mel", "axes"], ["level"], keepdims=0),
+        made("Reshape", ["level", "column"], ["rows"]),
+        made("MatMul", ["rows", "hold"], ["waves"]),
+        made("Reshape", ["waves", "flat"], ["audio"]),
+    ]
+    audio = info("audio", TensorProto.FLOAT, [1, 1, "S"])
+    vocoder = helper.make_graph(
+        nodes, "vocoder", [info("mel", TensorProto.FLOAT, [1, 80, "T"])], [audio], [axes, hold, column, flat]
+    )
+    _save(path / "vocoder.onnx", vocoder, {"model_type": "hifigan", "sample_rate": SAMPLE_RATE})
+    write_tokens(path / "tokens.txt", ["_", *PUNCTUATION, *LETTERS, *IPA])
+    return folder(path, name="tiny-matcha", engine="sherpa", format="matcha", settings={"threads": 1})
+
+
+def _save(path: Path, graph: onnx.GraphProto, metadata) -> None:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    set_metadata(model, **metadata)
+    onnx.save(model, path)

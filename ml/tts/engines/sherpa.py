@@ -60,6 +60,7 @@ _METADATA = {
     "kitten": ("sample_rate", "n_speakers", "has_espeak", "style_dim", "model_type"),
     "matcha": ("sample_rate", "n_speakers"),
 }
+_VOWELS = "aeiouəɪ"  # unknown ones are left out; every language has one of them
 _NUMBERS = ("sample_rate", "n_speakers", "has_espeak")
 
 
@@ -279,8 +280,9 @@ class Probe:
         voice = metadata.get("voice", "" if self._plan["format"] in ("vits", "matcha") else "en-us")
         frontend = metadata.get("frontend", "")
         as_text = self._plan["lexicon"] or frontend == "characters"
-        trial = _Request("a" if as_text else "", [] if as_text else [[ord("a")]], 0, 1.0)
-        _generate(native, trial, lambda: False)
+        trial = _Request("a" if as_text else "", [] if as_text else [list(map(ord, _VOWELS))], 0, 1.0)
+        if not len(_generate(native, trial, lambda: False)) and not as_text:
+            raise errors.ModelInvalid("its tokens are not phonemes of espeak-ng.")
         return {
             "sample_rate": int(native.sample_rate),
             "num_speakers": int(native.num_speakers),
