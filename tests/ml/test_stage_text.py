@@ -18,7 +18,7 @@ DEFAULTS = TranscriptionOptions()
 
 
 def spoken(*lines, language="en", gap=1.0):
-    """A segment a line, `gap` seconds apart; a word lasts 0.3 s, and a number in brackets is a pause: "well [0.4] yes"."""
+    """A segment a line, `gap` seconds apart; a word lasts 0.3 s, and "[0.4]" is a pause."""
     at, segments = 0.0, []
     for line in lines:
         words = []
@@ -130,7 +130,7 @@ def test_an_installed_model_sets_the_marks_and_cannot_change_words():
 def test_truecasing_learns_from_statistics(tmp_path):
     file = tmp_path / "truecase.txt"
     file.write_text("McDonald\niPhone\n", "utf-8")
-    words = [Word(text, 0, 1, 1) for text in "old mcdonald has an iphone".split()]
+    words = [Word(text, 0, 1, 1) for text in ("old", "mcdonald", "has", "an", "iphone")]
     cased = Truecaser("en", load_statistics(file)).case(words)
     assert " ".join(word.text for word in cased) == "Old McDonald has an iPhone"
 

@@ -24,6 +24,9 @@ from tests.ml.stt_support import (
     write_pcm,
 )
 
+STAGES = ("decode", "high_pass", "vad", "recognise", "punctuate", "truecase", "itn", "score")
+"""Of clean English speech, with nothing installed."""
+
 WORDS = TranscriptionOptions(word_timestamps=True)
 
 
@@ -36,10 +39,10 @@ def minute():
 
 def test_owned_clips():
     results = {clip: ml.stt.transcribe(clip.path, WORDS) for clip in owned_clips()}
-    assert jiwer.wer([clip.text for clip in results], [result.text for result in results.values()]) < 0.15
+    assert jiwer.wer([clip.text for clip in results], [normalise(result.text) for result in results.values()]) < 0.15
     for clip, result in results.items():
         assert result.duration_seconds == pytest.approx(clip.duration_seconds, abs=0.05)
-        assert result.stages == ("decode", "vad", "recognise", "score")
+        assert result.stages == STAGES
         assert set(result.timings) == set(result.stages)
         assert (result.language, result.language_confidence) == ("en-US", 0.0)
         assert result.model_used == "pocketsphinx-en-us"
@@ -237,7 +240,7 @@ def test_windows_come_back_in_order(tmp_path):
     pcm = np.concatenate([np.concatenate([part, silence(1)]) for part in parts])
     result = ml.stt.transcribe(write_pcm(tmp_path / "a.flac", pcm), WORDS)
     assert_consistent(result)
-    assert [s.text.split()[0] for s in result.segments] == ["the", "one", "the", "one"]
+    assert [s.text.split()[0] for s in result.segments] == ["The", "One", "The", "One"]
 
 
 LONG_RUN = """
@@ -274,7 +277,7 @@ def test_more_than_an_hour_in_bounded_memory(tmp_path):
     assert measured["growth"] < 150e6
     assert measured["duration"] == pytest.approx(65 * 60)
     words = measured["words"]
-    assert [word for word, _, _ in words] == clip.text.split() * 3
+    assert [normalise(word) for word, _, _ in words] == clip.text.split() * 3
     for index, start in enumerate(starts):
         assert words[10 * index][1] == pytest.approx(start / 16_000 + 0.3, abs=0.3)
     assert words[-1][2] == pytest.approx(65 * 60 - 0.3, abs=0.3)
