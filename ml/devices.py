@@ -20,7 +20,7 @@ def resolve(device: str = "auto") -> str:
         return "cuda:0" if cuda_devices() else CPU
     if device == CPU:
         return CPU
-    if not _CUDA.fullmatch(device):
+    if not isinstance(device, str) or not _CUDA.fullmatch(device):
         raise errors.ModelInvalid(f"The device {device!r} is not auto, cpu, cuda or cuda:<n>.")
     number = int(device.partition(":")[2] or 0)
     if number >= cuda_devices():

@@ -162,7 +162,7 @@ def _spec(folder: ModelFolder, capabilities: Any) -> ModelSpec:
     manifest = folder.manifest
     settings = serving(folder)
     engines.loader(folder)  # raises for what no engine serves
-    device = getattr(capabilities, "device", None) or manifest.settings.get("device", devices.CPU)
+    wanted = devices.resolve(manifest.settings.get("device", devices.CPU))  # refuses what is not there
     overridden = manifest.capabilities
     return ModelSpec(
         id=model_id(manifest.task, manifest.name),
@@ -171,7 +171,7 @@ def _spec(folder: ModelFolder, capabilities: Any) -> ModelSpec:
         version=manifest.version,
         engine=manifest.engine,
         load=functools.partial(engines.load, for_engine(folder)),
-        device=devices.resolve(device),
+        device=devices.resolve(getattr(capabilities, "device", wanted)),
         estimated_bytes=settings.memory_bytes or manifest.bytes_on_disk,
         pinned=settings.keep_resident,
         max_batch=overridden.get("max_batch"),
