@@ -243,7 +243,7 @@ class CoquiVits(_Coqui):
         tokenizer = self._model.tokenizer
         language = self._language(voice) if self._model.language_manager.num_languages > 1 else None
         ids = tokenizer.text_to_ids(text, language=language)
-        return [] if set(ids) <= {tokenizer.pad_id, tokenizer.blank_id} else list(ids)
+        return [] if set(ids) <= {tokenizer.pad_id, tokenizer.blank_id, *tokenizer.encode(" ")} else list(ids)
 
     def _language(self, voice: Voice) -> str:
         """The model's own name of the voice's language."""
