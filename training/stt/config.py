@@ -80,6 +80,7 @@ class ModelSettings(Section):
 
 
 class LossConfig(Section):
+    alignment: Literal["one_per_frame", "regular"] = "one_per_frame"  # symbols that a frame may emit; search: one
     rnnt_weight: float = Field(default=1.0, ge=0)
     ctc_weight: float = Field(default=0.3, ge=0)
     inter_ctc_weight: float = Field(default=0.0, ge=0)  # a CTC head over the middle layer, for regularisation only

@@ -108,7 +108,7 @@ def main() -> None:
         rows = json.loads(arguments.json.read_text(encoding="utf-8")) if arguments.json.exists() else []
         rows.append(
             {
-                "set": " ".join(source.manifest.rsplit("/", 1)[-1] for source in config.data.dev),
+                "manifest": " ".join(source.manifest.rsplit("/", 1)[-1] for source in config.data.dev),
                 "utterances": len(dev),
                 "words": errors.words,
                 "wer": round(errors.rate, 4),

@@ -1,6 +1,6 @@
 """Turn a checkpoint into a model folder that sherpa-onnx serves, and prove that nothing was lost on the way.
 
-    python training/stt/export.py --checkpoint RUN/final.pt --output FOLDER [--dev-config CONFIG]
+    python training/stt/export.py --checkpoint RUN/final.pt --output FOLDER
 
 Writes encoder, decoder and joiner as ONNX (float32 or int8), `tokens.txt` and `model.json`.
 """
@@ -8,7 +8,6 @@ Writes encoder, decoder and joiner as ONNX (float32 or int8), `tokens.txt` and `
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -28,11 +27,12 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 from torch.export import Dim
 
+from ml import artifacts
 from training.errors import ExportInvalid, run_script
 from training.stt.checkpoint import Loaded, load_model
 from training.stt.features import PADDING_VALUE
 from training.stt.model import Transducer
-from training.stt.tokenizer import write_tokens
+from training.stt.tokenizer import Tokenizer, write_tokens
 
 OPSET = 18
 TOLERANCE = 1e-4
@@ -49,8 +49,8 @@ class ExportedEncoder(nn.Module):
 
     def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
         """x (N, T, 80) float32, x_lens (N,) int64 → encoder_out (N, T', J), encoder_out_lens (N,) int64."""
-        encoded, _, lengths = self.model.encoder(x, x_lens)
-        return self.model.encoder_project(encoded), lengths
+        encoded, _, lengths = self.model.encode(x, x_lens)
+        return encoded, lengths
 
 
 class ExportedDecoder(nn.Module):
@@ -68,11 +68,11 @@ class ExportedDecoder(nn.Module):
 class ExportedJoiner(nn.Module):
     def __init__(self, model: Transducer) -> None:
         super().__init__()
-        self.joiner = model.joiner
+        self.model = model
 
     def forward(self, encoder_out: Tensor, decoder_out: Tensor) -> Tensor:
         """(N, J) twice → logit (N, V)."""
-        logits: Tensor = self.joiner(encoder_out, decoder_out)
+        logits: Tensor = self.model.joiner(encoder_out, decoder_out)
         return logits
 
 
@@ -88,16 +88,16 @@ class Part:
     metadata: dict[str, str]
 
 
-def export_folder(loaded: Loaded, folder: Path, *, int8: bool) -> dict[str, Path]:
+def export_folder(model: Transducer, tokenizer: Tokenizer, folder: Path, *, int8: bool) -> dict[str, Path]:
     """Write the three graphs and `tokens.txt`; returns them by part. Raises ExportInvalid where they differ."""
     folder.mkdir(parents=True, exist_ok=True)
     suffix = ".int8.onnx" if int8 else ".onnx"
     paths = {name: folder / f"{name}{suffix}" for name in PARTS}
-    for name, part in _parts(loaded.model).items():
+    for name, part in _parts(model).items():
         _write_graph(part, paths[name], int8=int8)
-    write_tokens(loaded.tokenizer, folder / "tokens.txt")
+    write_tokens(tokenizer, folder / "tokens.txt")
     if not int8:
-        check_equal(loaded.model, paths)
+        check_equal(model, paths)
     return paths | {"tokens": folder / "tokens.txt"}
 
 
@@ -107,6 +107,7 @@ def _parts(model: Transducer) -> dict[str, Part]:
     features = torch.randn(2, 101, config.num_mel_bins)
     lengths = torch.tensor([101, 67])
     vectors = torch.randn(3, config.joiner_dim)
+    contexts = torch.randn(3, config.joiner_dim)  # never one tensor twice: it would be traced as one input
     labels = torch.zeros(3, config.context_size, dtype=torch.int64)
     return {
         "encoder": Part(
@@ -121,7 +122,7 @@ def _parts(model: Transducer) -> dict[str, Part]:
         "decoder": Part(ExportedDecoder(model), (labels,), ("y",), ("decoder_out",), ((0,),), shape),
         "joiner": Part(
             ExportedJoiner(model),
-            (vectors, torch.randn_like(vectors)),  # one tensor twice would be traced as one input
+            (vectors, contexts),
             ("encoder_out", "decoder_out"),
             ("logit",),
             ((0,), (0,)),
@@ -146,11 +147,25 @@ def _write_graph(part: Part, path: Path, *, int8: bool) -> None:
     if program is None:
         raise ExportInvalid(f"{path.name}: the exporter returned nothing")
     graph = program.model_proto
+    _strip_notes(graph)
     for key, value in part.metadata.items():
         graph.metadata_props.add(key=key, value=value)
     if int8:
         graph = _quantized(graph, path)
     onnx.save(graph, str(path))
+
+
+def _strip_notes(graph: onnx.ModelProto) -> None:
+    """Drop the exporter's notes on where each node came from: they outweigh a small model's weights."""
+    for node in graph.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in (*graph.graph.input, *graph.graph.output, *graph.graph.value_info):
+        value.doc_string = ""
+        del value.metadata_props[:]
+    for weight in graph.graph.initializer:
+        weight.doc_string = ""
+        del weight.metadata_props[:]
 
 
 def _quantized(graph: onnx.ModelProto, path: Path) -> onnx.ModelProto:
@@ -208,41 +223,31 @@ def _compare(name: str, expected: Tensor, actual: NDArray[Any]) -> None:
 # ── model.json ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def write_model_json(
-    loaded: Loaded, folder: Path, *, version: str, int8: bool, decoding: dict[str, Any], measured: list[dict[str, Any]]
+def write_manifest(
+    loaded: Loaded, folder: Path, *, version: str, int8: bool, settings: dict[str, Any], results: list[dict[str, Any]]
 ) -> None:
-    """Describe the folder as `DESIGN` asks: what it is, how to decode with it, and the SHA-256 of each file."""
-    names = sorted(path.name for path in folder.iterdir() if path.suffix in {".onnx", ".txt", ".arpa", ".vocab"})
+    """Write `model.json`, which makes the folder one that the platform imports and serves."""
     config = loaded.config
-    description = {
-        "task": "stt",
-        "name": config.name.replace("_", "-"),
-        "version": version,
-        "family": "conformer-rnnt",
-        "engine": "sherpa",
-        "format": "onnx-int8" if int8 else "onnx",
-        "languages": list(config.languages),
-        "sample_rate": config.model.sample_rate,
-        "capabilities": {
-            "streaming": False,
-            "word_timestamps": True,
-            "hotwords": True,
-            "punctuation": False,
-            "casing": False,
-        },
-        "decoding": decoding,
-        "licence": config.licence,
-        "source": config.source,
-        "training": {"data_sha256": loaded.data_hash, "steps": loaded.step, "seed": config.seed},
-        "measured": measured,
-        "files": {name: {"sha256": _sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in names},
-    }
-    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-    (folder / "model.json").write_text(text, encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    artifacts.write(
+        folder,
+        artifacts.ModelManifest(
+            task="stt",
+            family="conformer-rnnt",
+            name=config.name.replace("_", "-"),
+            version=version,
+            engine="sherpa",
+            format="onnx-int8" if int8 else "onnx",
+            languages=config.languages,
+            sample_rate=config.model.sample_rate,
+            capabilities={"word_times": True, "punctuation": False, "casing": False},
+            settings=settings,
+            licence=config.licence,
+            source=config.source,
+            description=f"Conformer RNN-T, {loaded.step} steps on data {loaded.data_hash[:16]}, seed {config.seed}.",
+            files=artifacts.describe_files(folder),
+            results=tuple(results),
+        ),
+    )
 
 
 def main() -> None:
@@ -251,23 +256,22 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="the model folder to write")
     parser.add_argument("--version", default="1")
     parser.add_argument("--float32", action="store_true", help="do not quantise to int8")
-    parser.add_argument("--decoding", type=json.loads, default={"method": "greedy_search"}, help="JSON")
-    parser.add_argument("--measured", type=Path, help="JSON of `evaluate.py --json`, to write into model.json")
+    parser.add_argument("--settings", type=json.loads, default={}, help="how to decode, JSON")
+    parser.add_argument("--results", type=Path, help="what `evaluate.py --json` wrote")
     arguments = parser.parse_args()
     loaded = load_model(arguments.checkpoint)
-    export_folder(loaded, arguments.output, int8=False)
+    export_folder(loaded.model, loaded.tokenizer, arguments.output, int8=False)
     if not arguments.float32:
         for name in PARTS:
             (arguments.output / f"{name}.onnx").unlink()
-        export_folder(loaded, arguments.output, int8=True)
-    measured = json.loads(arguments.measured.read_text(encoding="utf-8")) if arguments.measured else []
-    write_model_json(
+        export_folder(loaded.model, loaded.tokenizer, arguments.output, int8=True)
+    write_manifest(
         loaded,
         arguments.output,
         version=arguments.version,
         int8=not arguments.float32,
-        decoding=arguments.decoding,
-        measured=measured,
+        settings=arguments.settings,
+        results=json.loads(arguments.results.read_text(encoding="utf-8")) if arguments.results else [],
     )
     size = sum(path.stat().st_size for path in arguments.output.iterdir()) / 1e6
     print(f"{arguments.output}: {size:.1f} MB")

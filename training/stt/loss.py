@@ -43,10 +43,28 @@ class TrainingModule(nn.Module):
         rnnt = torch.zeros((), device=x.device)
         if self.config.rnnt_weight:
             predicted = model.predictor_project(model.predictor(model.predictor.with_context(targets)))
-            logits = model.joiner(model.encoder_project(x)[:, :, None], predicted[:, None])
-            rnnt = transducer_loss(logits, frames, targets, target_lengths)
+            encoded = model.encoder_project(x)[:, :, None]
+            steps = frames
+            if self.config.alignment == "one_per_frame":
+                encoded, steps = skew(encoded, frames, target_lengths, labels=predicted.shape[1])
+            logits = model.joiner(encoded, predicted[:, None])
+            rnnt = transducer_loss(logits, steps, targets, target_lengths)
             total = total + self.config.rnnt_weight * rnnt
         return Losses(total, rnnt.detach(), ctc.detach())  # only the total carries gradients
+
+
+def skew(encoded: Tensor, frames: Tensor, target_lengths: Tensor, *, labels: int) -> tuple[Tensor, Tensor]:
+    """Let a symbol use up its frame, as search does: encoded (N, T, 1, J) → (N, T − U, labels, J), and T − U.
+
+    Emitting at frame t then leads to frame t + 1, so after u symbols the k-th blank is at frame k + u: on encoder
+    frames shifted by u the ordinary recursion runs over exactly these paths; the last frame is a blank, as ever. A
+    text longer than its frames, which no such path can write, is read off its last frame.
+    """
+    steps = (frames - target_lengths).clamp_min(1)
+    last = encoded.shape[1] - 1
+    shifts = torch.arange(labels, device=encoded.device)
+    index = torch.arange(int(steps.max()), device=encoded.device)[:, None] + shifts
+    return encoded[:, index.clamp_max(last), 0], steps
 
 
 def transducer_loss(logits: Tensor, frames: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:

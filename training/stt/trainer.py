@@ -288,6 +288,14 @@ class Trainer:
             checkpoint.write_atomically(state, self.folder / checkpoint.LAST)
         self.process.barrier()
 
+    def initialize(self, weights: State) -> None:
+        """Start from another run's weights. Raises CheckpointInvalid where they are another model's."""
+        try:
+            self.model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise CheckpointInvalid(f"the checkpoint to start from is another model's: {error}") from error
+        self.ema.load_state_dict(weights)
+
     def restore(self) -> None:
         """Continue from `last.pt`. Raises CheckpointInvalid where it belongs to other data or another model."""
         state = checkpoint.read(self.folder / checkpoint.LAST)
