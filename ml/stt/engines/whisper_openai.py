@@ -1,0 +1,272 @@
+"""Whisper on torch: openai-whisper's `model.pt`, a checkpoint of `dims` and `model_state_dict`.
+
+The file is read with `weights_only`, so that it cannot run code. float32 on the CPU and float16 on CUDA unless the
+folder says otherwise. openai-whisper keeps its key-value cache in hooks on the model: one call at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml import devices, errors
+from ml.artifacts import ModelFolder
+from ml.stt.engines import whisper
+from ml.stt.engines.base import EngineCapabilities
+from ml.stt.engines.options import read_settings, thread_count
+from ml.stt.engines.whisper import Alignment, Draft, Prompt, Search, WhisperRecognizer, WhisperSettings
+
+if TYPE_CHECKING:
+    import torch
+    from whisper.model import ModelDimensions, Whisper
+
+    from ml.artifacts import ModelManifest
+
+COMPUTE_TYPES = {"float32", "float16"}
+SMALLEST_VOCABULARY = 51_864  # that of the English-only models
+MEDIAN_FILTER = 7
+
+
+def capabilities(manifest: ModelManifest) -> EngineCapabilities:
+    """By what the manifest says alone; loads nothing."""
+    return replace(whisper.capabilities(manifest), concurrency=1)
+
+
+def load(folder: ModelFolder) -> WhisperRecognizer:
+    """Raises `ModelInvalid`, `EngineUnavailable` (openai-whisper is not installed)."""
+    declared = capabilities(folder.manifest)
+    settings = read_settings(folder.manifest, WhisperSettings)
+    return WhisperRecognizer(Backend(folder, settings), folder.manifest, declared)
+
+
+def read_checkpoint(folder: ModelFolder) -> Whisper:
+    """The model on the CPU, in float32. Raises `ModelInvalid`."""
+    import torch
+    from whisper.model import ModelDimensions, Whisper
+
+    name = folder.manifest.id
+    try:
+        checkpoint = torch.load(folder.file("model.pt"), map_location="cpu", weights_only=True)
+        state = checkpoint["model_state_dict"]
+        dims = ModelDimensions(**{key: int(value) for key, value in checkpoint["dims"].items()})
+        _check_dims(dims, state)
+        model = Whisper(dims)
+        model.load_state_dict(state)
+    except Exception as error:  # torch.load and load_state_dict raise whatever a hostile file makes them
+        raise errors.ModelInvalid(f"{name}: model.pt cannot be loaded: {error}") from None
+    return model.eval()
+
+
+def _check_dims(dims: ModelDimensions, state: dict[str, Any]) -> None:
+    """That the sizes are those of the weights, so that a claim of others takes no memory. Raises `ValueError`."""
+    shapes = {
+        "encoder.conv1.weight": (dims.n_audio_state, dims.n_mels, 3),
+        "encoder.positional_embedding": (whisper.FRAMES // 2, dims.n_audio_state),
+        "decoder.token_embedding.weight": (dims.n_vocab, dims.n_text_state),
+        "decoder.positional_embedding": (dims.n_text_ctx, dims.n_text_state),
+    }
+    for name, shape in shapes.items():
+        if name not in state or tuple(state[name].shape) != shape:
+            raise ValueError(f"the sizes in dims are not those of {name}")
+    for side, layers in (("encoder", dims.n_audio_layer), ("decoder", dims.n_text_layer)):
+        if len({key.split(".")[2] for key in state if key.startswith(f"{side}.blocks.")}) != layers:
+            raise ValueError(f"dims do not have the layers of the {side}")
+    if dims.n_vocab < SMALLEST_VOCABULARY or dims.n_audio_ctx != whisper.FRAMES // 2 or dims.n_text_ctx < 64:
+        raise ValueError("dims are not those of a Whisper")
+
+
+class Backend:
+    """See `ml.stt.engines.whisper.Backend`."""
+
+    def __init__(self, folder: ModelFolder, settings: WhisperSettings) -> None:
+        try:
+            import torch
+            import whisper  # noqa: F401
+        except ImportError:
+            raise errors.EngineUnavailable("openai-whisper is not installed: see requirements-torch.txt.") from None
+        self._torch = torch
+        self._device = torch.device(devices.resolve(settings.device))
+        default = "float32" if self._device.type == "cpu" else "float16"
+        compute_type = default if settings.compute_type == "default" else settings.compute_type
+        if compute_type not in COMPUTE_TYPES:
+            raise errors.ModelInvalid(f"{folder.manifest.id}: compute_type must be float32 or float16.")
+        if self._device.type == "cpu":
+            if compute_type == "float16":
+                raise errors.ModelInvalid(f"{folder.manifest.id}: float16 needs a CUDA device.")
+            torch.set_num_threads(thread_count(settings.threads))
+        self._dtype = getattr(torch, compute_type)
+        model = read_checkpoint(folder).to(self._device)
+        self._model = model.half() if self._dtype == torch.float16 else model
+        _keep_norms_in_float32(self._model)
+        self._heads = self._model.alignment_heads.coalesce().indices().T.tolist()
+        self._lock = threading.Lock()
+        self.multilingual = bool(model.is_multilingual)
+        self.mel_bins: int = model.dims.n_mels
+        self.max_prompt_tokens: int = model.dims.n_text_ctx // 2 - 1
+
+    def tokenizer(self, language: str, task: str) -> Any:
+        from whisper.tokenizer import get_tokenizer
+
+        named = {"language": language, "task": task} if self.multilingual else {}
+        return get_tokenizer(self.multilingual, num_languages=self._model.num_languages, **named)
+
+    def encode(self, mels: NDArray[np.float32]) -> torch.Tensor:
+        """As `AudioEncoder.forward`, which insists on 30 seconds."""
+        torch, encoder = self._torch, self._model.encoder
+        with self._computing():
+            gelu = torch.nn.functional.gelu
+            x = torch.from_numpy(mels).to(self._device, self._dtype)
+            x = gelu(encoder.conv2(gelu(encoder.conv1(x)))).permute(0, 2, 1)
+            x = (x + encoder.positional_embedding[: x.shape[1]]).to(x.dtype)
+            for block in encoder.blocks:
+                x = block(x)
+            return encoder.ln_post(x)
+
+    def take(self, encoded: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        return encoded[list(rows)]
+
+    def detect(self, encoded: torch.Tensor) -> list[dict[str, float]]:
+        """As `whisper.decoding.detect_language`, which knows encoded features by their length of 30 seconds."""
+        tokenizer = self.tokenizer("en", "transcribe")
+        with self._computing():
+            start = self._torch.full((len(encoded), 1), tokenizer.sot, device=self._device)
+            logits = self._model.decoder(start, encoded)[:, 0, list(tokenizer.all_language_tokens)]
+            probabilities = logits.float().softmax(-1).tolist()
+        return [dict(zip(tokenizer.all_language_codes, row, strict=True)) for row in probabilities]
+
+    def search(self, encoded: torch.Tensor, prompts: Sequence[Prompt], search: Search) -> list[Draft]:
+        """A call of openai-whisper has one prompt, so the rows are grouped by theirs; its beams want a row alone."""
+        groups: dict[Any, list[int]] = {}
+        for row, prompt in enumerate(prompts):
+            alone = row if search.beam_size > 1 or search.temperature else None
+            groups.setdefault((prompt, alone), []).append(row)
+        drafts: dict[int, Draft] = {}
+        for (prompt, _), rows in groups.items():
+            with self._computing():
+                found = self._decoding(prompt, search).run(encoded[rows])
+            for row, result in zip(rows, found, strict=True):
+                eot = self.tokenizer(prompt.language, prompt.task).eot
+                text = tuple(token for token in result.tokens if token < eot)
+                drafts[row] = Draft(text, result.avg_logprob, result.no_speech_prob)
+        return [drafts[row] for row in range(len(prompts))]
+
+    def align(
+        self, encoded: torch.Tensor, prompt: Prompt, texts: Sequence[Sequence[int]], frames: Sequence[int]
+    ) -> list[Alignment]:
+        with self._computing():
+            return [
+                self._align(encoded[row : row + 1], prompt, list(text), count)
+                for row, (text, count) in enumerate(zip(texts, frames, strict=True))
+            ]
+
+    def close(self) -> None:
+        self._model.to("meta")
+        if self._device.type == "cuda":
+            self._torch.cuda.empty_cache()
+
+    def _decoding(self, prompt: Prompt, search: Search) -> Any:
+        from whisper.decoding import DecodingOptions, DecodingTask
+
+        greedy = search.beam_size == 1
+        options = DecodingOptions(
+            task=prompt.task,
+            language=prompt.language if self.multilingual else "en",
+            prompt=list(prompt.previous) or None,
+            sample_len=search.max_tokens,
+            temperature=search.temperature,
+            best_of=whisper.SAMPLES_PER_TEMPERATURE if search.temperature else None,
+            beam_size=None if greedy else search.beam_size,
+            patience=None if greedy else search.patience,
+            without_timestamps=True,
+            fp16=self._dtype == self._torch.float16,
+        )
+        task = DecodingTask(self._model, options)
+        task._get_audio_features = lambda encoded: encoded  # a batch is encoded once, and perhaps not 30 seconds long
+        task.logit_filters.append(_OnlyText(task.tokenizer))
+        if search.no_repeat_ngram:
+            task.logit_filters.append(_NoRepeats(search.no_repeat_ngram, task.sample_begin, task.tokenizer.eot))
+        return task
+
+    def _align(self, encoded: torch.Tensor, prompt: Prompt, text: list[int], frames: int) -> Alignment:
+        """As `whisper.timing.find_alignment`, which would encode again, and cuts words itself."""
+        from whisper.model import disable_sdpa
+        from whisper.timing import dtw, median_filter
+
+        torch, tokenizer = self._torch, self.tokenizer(prompt.language, prompt.task)
+        start = len(tokenizer.sot_sequence)
+        tokens = [*tokenizer.sot_sequence, tokenizer.no_timestamps, *text, tokenizer.eot]
+        with self._attentions() as attentions, disable_sdpa():
+            logits = self._model.decoder(torch.tensor([tokens], device=self._device), encoded)[0]
+        probabilities = logits[start:, : tokenizer.eot].float().softmax(-1)[range(len(text)), text]
+        weights = torch.stack([attentions[layer][head] for layer, head in self._heads])
+        weights = weights[:, :, : frames // 2].float().softmax(-1)
+        std, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
+        matrix = median_filter((weights - mean) / std, MEDIAN_FILTER).mean(0)
+        path = np.stack(dtw(-matrix[start:-1]), axis=1)
+        return Alignment(probabilities.cpu().numpy().astype(np.float32), path.astype(np.int64))
+
+    @contextmanager
+    def _attentions(self) -> Iterator[dict[int, torch.Tensor]]:
+        """Cross-attention before softmax, (heads, tokens, positions) by layer, of what is computed inside."""
+        found: dict[int, torch.Tensor] = {}
+        hooks = [
+            block.cross_attn.register_forward_hook(
+                lambda _, __, output, layer=layer: found.__setitem__(layer, output[-1][0])
+            )
+            for layer, block in enumerate(self._model.decoder.blocks)
+        ]
+        try:
+            yield found
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        try:
+            with self._lock, self._torch.inference_mode():
+                yield
+        except RuntimeError as error:
+            raise errors.EngineFailed(f"Whisper failed: {error}") from error
+
+
+class _OnlyText:
+    """No control tokens or time stamps inside a text."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._first = tokenizer.eot + 1
+
+    def apply(self, logits: torch.Tensor, _: torch.Tensor) -> None:
+        """logits (N, vocabulary)."""
+        logits[:, self._first :] = -np.inf
+
+
+class _NoRepeats:
+    """No run of `length` tokens twice."""
+
+    def __init__(self, length: int, begin: int, end_of_text: int) -> None:
+        self._length, self._begin, self._end = length, begin, end_of_text
+
+    def apply(self, logits: torch.Tensor, tokens: torch.Tensor) -> None:
+        """logits (N, vocabulary), tokens (N, so far)."""
+        for row, written in enumerate(tokens[:, self._begin :].tolist()):
+            tail = written[len(written) - self._length + 1 :]
+            for start in range(len(written) - self._length + 1):
+                run = written[start : start + self._length]
+                if run[:-1] == tail and run[-1] != self._end:
+                    logits[row, run[-1]] = -np.inf
+
+
+def _keep_norms_in_float32(model: Whisper) -> None:
+    """openai-whisper computes them so in any model."""
+    from whisper.model import LayerNorm
+
+    for module in model.modules():
+        if isinstance(module, LayerNorm):
+            module.float()
