@@ -32,7 +32,7 @@ _DELAY_SEARCH_SECONDS = 60.0  # from the first sound of the far end on
 _MARGIN_SAMPLES = SAMPLE_RATE // 100  # left of the delay, so that no echo comes before its cause
 _FRAME = SAMPLE_RATE // 100  # samples; AEC3 takes 10 ms at a time
 _LAG = 165  # samples by which the library's output lags, measured
-_MIN_CORRELATION = 4.0  # times the correlation's deviation; chance stays under
+_MIN_CORRELATION = 8.0  # times the correlation's deviation; chance stays under
 
 
 def available() -> bool:
