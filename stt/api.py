@@ -14,7 +14,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.actors import Access
+from accounts.actors import Access, Actor
 from accounts.models import Role
 from common import errors, storage
 from common.api import JsonView, paginated, paginated_schema
@@ -30,12 +30,22 @@ from jobs.api import (
     job_filters,
 )
 from ml.stt import subtitles
+from ml.stt.stages import SWITCHABLE
 from ml.types import TranscriptionOptions
 from stt import selectors, services
-from stt.models import SttJob, Transcription
+from stt.models import SttJob, Transcription, TranscriptionDefaults
 
 READ = Access(scope="stt")
 RUN = Access(role=Role.DEVELOPER, scope="stt")
+
+
+class OptionalSwitch(serializers.BooleanField):
+    """A boolean that a form may leave out: DRF would read that as false."""
+
+    default_empty_html = serializers.empty
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, **kwargs)
 
 
 class TranscriptionOptionsSerializer(StrictSerializer):
@@ -50,10 +60,23 @@ class TranscriptionOptionsSerializer(StrictSerializer):
     )
     word_timestamps = serializers.BooleanField(required=False)
     diarize = serializers.BooleanField(required=False)
+    itn = OptionalSwitch(help_text="Write numbers, dates and amounts as people do; default true.")
+    punctuate = OptionalSwitch(help_text="Default true.")
+    profanity_filter = OptionalSwitch(help_text="Mask swear words; default false.")
+    redact = OptionalSwitch(help_text="Mask e-mail addresses, telephone and card numbers; default false.")
+    disable = serializers.CharField(
+        max_length=400, required=False, allow_blank=True, help_text="Comma-separated names of stages to leave out."
+    )
+    enable = serializers.CharField(
+        max_length=400, required=False, allow_blank=True, help_text="Comma-separated names of stages to run anyway."
+    )
 
 
 class TranscribeSerializer(AsyncSerializer, TranscriptionOptionsSerializer):
     audio_file = serializers.FileField(allow_empty_file=True, help_text="Any common audio or video container.")
+    reference_audio = serializers.FileField(
+        required=False, allow_empty_file=True, help_text="What the loudspeaker played meanwhile, for echo cancellation."
+    )
 
 
 class BatchTranscribeSerializer(AsyncSerializer, TranscriptionOptionsSerializer):
@@ -149,10 +172,12 @@ class TranscribeView(JsonView):
         """Transcribe a recording."""
         fields = validated(TranscribeSerializer, _form_and_query(request))
         upload, queued = fields.pop("audio_file"), fields.pop("queued")
+        files = {"upload": upload, "reference": fields.pop("reference_audio", None)}
+        options = _options(self.actor, fields)
         if queued:
-            job = services.submit(actor=self.actor, upload=upload, options=_options(fields))
+            job = services.submit(actor=self.actor, options=options, **files)
             return accepted(SttJobSerializer(job, context={"request": request}).data, f"/api/v1/stt/jobs/{job.id}")
-        job = services.transcribe(actor=self.actor, upload=upload, options=_options(fields), cancel=self.client_left)
+        job = services.transcribe(actor=self.actor, options=options, cancel=self.client_left, **files)
         return Response(SttJobSerializer(job, context={"request": request}).data)
 
 
@@ -181,7 +206,7 @@ class BatchTranscribeView(JsonView):
                 code="batch_too_large",
                 param="audio_files",
             )
-        options = _options(fields)
+        options = _options(self.actor, fields)
         if queued:
             batch_id, outcomes = services.submit_batch(actor=self.actor, uploads=uploads, options=options)
         else:
@@ -209,6 +234,38 @@ class SttJobListView(JsonView):
         """The organisation's transcription jobs, newest first."""
         jobs = selectors.list_jobs(actor=self.actor, **job_filters(request))
         return paginated(self, jobs, SttJobSerializer, request=request)
+
+
+class TranscriptionDefaultsSerializer(StrictSerializer):
+    itn = serializers.BooleanField(allow_null=True, required=False)
+    punctuate = serializers.BooleanField(allow_null=True, required=False)
+    profanity_filter = serializers.BooleanField(allow_null=True, required=False)
+    redact = serializers.BooleanField(allow_null=True, required=False)
+    disable = serializers.ListField(child=serializers.CharField(max_length=32), max_length=32, required=False)
+
+    def validate_disable(self, names: list[str]) -> list[str]:
+        if unknown := set(names) - SWITCHABLE:
+            raise serializers.ValidationError(
+                f"Unknown: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(SWITCHABLE))}.", code="unknown_stage"
+            )
+        return names
+
+
+class TranscriptionDefaultsView(JsonView):
+    access: ClassVar = {"GET": Access(), "PATCH": Access(role=Role.ADMIN)}
+
+    @extend_schema(responses={200: TranscriptionDefaultsSerializer})
+    def get(self, request: Request) -> Response:
+        """What the organisation's transcriptions ask for where a request says nothing; null: the platform's default."""
+        row = selectors.get_defaults(actor=self.actor) or TranscriptionDefaults()
+        return Response(TranscriptionDefaultsSerializer(row).data)
+
+    @extend_schema(request=TranscriptionDefaultsSerializer, responses={200: TranscriptionDefaultsSerializer})
+    def patch(self, request: Request) -> Response:
+        """Change the organisation's defaults."""
+        changes = validated(TranscriptionDefaultsSerializer, request.data)
+        row = services.save_defaults(actor=self.actor, changes=changes)
+        return Response(TranscriptionDefaultsSerializer(row).data)
 
 
 class SttBatchView(JsonView):
@@ -281,9 +338,11 @@ def _form_and_query(request: Request) -> Any:
     return merged
 
 
-def _options(fields: dict[str, Any]) -> TranscriptionOptions:
-    hotwords = tuple(phrase.strip() for phrase in fields.pop("hotwords", "").split(",") if phrase.strip())
-    return TranscriptionOptions(hotwords=hotwords, **fields)
+def _options(actor: Actor, fields: dict[str, Any]) -> TranscriptionOptions:
+    for name in ("hotwords", "disable", "enable"):
+        if name in fields:
+            fields[name] = tuple(part.strip() for part in fields[name].split(",") if part.strip())
+    return services.with_defaults(actor=actor, options=fields)
 
 
 def _transcription(job: SttJob) -> Transcription | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from analytics.models import Task
@@ -27,13 +28,38 @@ class AudioFile(OrganizationOwned):
         return self.filename or str(self.id)
 
 
+class TranscriptionDefaults(OrganizationOwned):
+    """What an organisation's requests ask for where they say nothing. Null: the platform's own default."""
+
+    organization = models.OneToOneField(
+        "accounts.Organization", on_delete=models.CASCADE, related_name="transcription_defaults"
+    )
+    itn = models.BooleanField(null=True, blank=True, verbose_name="write numbers as digits")
+    punctuate = models.BooleanField(null=True, blank=True)
+    profanity_filter = models.BooleanField(null=True, blank=True)
+    redact = models.BooleanField(null=True, blank=True, help_text="E-mail addresses, telephone and card numbers.")
+    disable = ArrayField(
+        models.CharField(max_length=32), default=list, blank=True, help_text="Names of stages to leave out."
+    )
+
+    class Meta:
+        verbose_name = "transcription defaults"
+        verbose_name_plural = "transcription defaults"
+
+    def __str__(self) -> str:
+        return f"transcription defaults of {self.organization_id}"
+
+
 class SttJob(Job):
     """One recording, transcribed once."""
 
     task: ClassVar[str] = Task.STT
 
     audio = models.OneToOneField(AudioFile, null=True, on_delete=models.SET_NULL, related_name="job")
-    options = models.JSONField(default=dict, blank=True, help_text="As the request gave them.")
+    options = models.JSONField(default=dict, blank=True, help_text="The request's, over the organisation's defaults.")
+    reference_key = models.CharField(
+        max_length=255, blank=True, help_text="Where the far end's signal lies in the storage, for echo cancellation."
+    )
     duration_seconds = models.FloatField(null=True, blank=True)
     model = models.CharField(max_length=100, blank=True)
 

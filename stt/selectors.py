@@ -11,7 +11,7 @@ from accounts.actors import Actor
 from common.access import get_owned, owned_by
 from jobs import selectors as jobs
 from ml.types import Segment, Word
-from stt.models import SttJob, Transcription
+from stt.models import SttJob, Transcription, TranscriptionDefaults
 
 
 def list_jobs(*, actor: Actor, **filters: Any) -> QuerySet[SttJob]:
@@ -27,6 +27,10 @@ def get_batch(*, actor: Actor, batch_id: uuid.UUID) -> list[SttJob]:
 
 def get_job(*, actor: Actor, job_id: uuid.UUID) -> SttJob:
     return get_owned(actor, SttJob.objects.select_related("transcription", "audio"), job_id)
+
+
+def get_defaults(*, actor: Actor) -> TranscriptionDefaults | None:
+    return owned_by(actor, TranscriptionDefaults).first()
 
 
 def segments(transcription: Transcription) -> tuple[Segment, ...]:

@@ -6,10 +6,9 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, replace
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,9 @@ from jobs.models import UNFINISHED
 from jobs.monitor import monitor
 from ml import stt as engine
 from ml.errors import AudioEmpty, AudioError, MlError
-from ml.types import Transcript, TranscriptionOptions
-from stt.models import AudioFile, SttJob, Transcription
+from ml.types import Caller, Transcript, TranscriptionOptions
+from stt import selectors
+from stt.models import AudioFile, SttJob, Transcription, TranscriptionDefaults
 
 BATCH_THREADS = os.cpu_count() or 1
 
@@ -42,53 +42,55 @@ def transcribe(
     actor: Actor,
     upload: UploadedFile,
     options: TranscriptionOptions,
+    reference: UploadedFile | None = None,
     batch_id: uuid.UUID | None = None,
     cancel: threading.Event | None = None,
 ) -> SttJob:
     """Recognises the upload; the finished job with its `transcription`. Setting `cancel` stops the computing.
 
+    reference: the far end's signal, for echo cancellation.
+
     Raises `ml.errors.InvalidRequest` and its kinds, and `TooLarge`, before a job exists; later errors end the job as
     failed. Audio that nobody can decode is not kept.
     """
     engine.resolve(options)
-    _check_size(upload, settings.STT_MAX_UPLOAD_BYTES)
-    cancel = cancel or threading.Event()
-    key = _store(actor, upload)
-    with transaction.atomic():
-        job = _create_job(actor, upload, options, batch_id, jobs.running_now(), key)
+    job = _create_job(actor, upload, reference, options, batch_id, jobs.running_now(), settings.STT_MAX_UPLOAD_BYTES)
     with jobs.ending(job):
-        return _recognise(job, _local_path(job, upload), cancel)
+        return _recognise(job, cancel or threading.Event())
 
 
 def submit(
-    *, actor: Actor, upload: UploadedFile, options: TranscriptionOptions, batch_id: uuid.UUID | None = None
+    *,
+    actor: Actor,
+    upload: UploadedFile,
+    options: TranscriptionOptions,
+    reference: UploadedFile | None = None,
+    batch_id: uuid.UUID | None = None,
 ) -> SttJob:
     """A queued job. Wrong options and sizes are raised now, as by `transcribe`; wrong audio fails the job."""
     engine.resolve(options)
-    _check_size(upload, settings.STT_MAX_ASYNC_UPLOAD_BYTES)
-    key = _store(actor, upload)
-    with transaction.atomic():
-        job = _create_job(actor, upload, options, batch_id, {"is_async": True}, key)
-        queue.enqueue(job)
-    return job
+    limit = settings.STT_MAX_ASYNC_UPLOAD_BYTES
+    return _create_job(actor, upload, reference, options, batch_id, {"is_async": True}, limit)
 
 
 def run(*, job: SttJob) -> None:
     """Recognises a job that a worker has claimed. Raises what goes wrong; the queue decides what becomes of the job."""
+    _recognise(job, threading.Event())
+
+
+def _recognise(job: SttJob, cancel: threading.Event) -> SttJob:
+    """Transcribes and ends the job as succeeded. Audio that nobody can decode is not kept."""
     if job.audio is None:
         raise errors.NotFound("The audio has been deleted.", code="audio_deleted")
-    _recognise(job, storage.local_copy(job.audio.key), threading.Event())
-
-
-def _recognise(job: SttJob, audio: AbstractContextManager[Path], cancel: threading.Event) -> SttJob:
-    """Transcribes and ends the job as succeeded. Audio that nobody can decode is not kept."""
-    options = TranscriptionOptions(**{**job.options, "hotwords": tuple(job.options.get("hotwords", ()))})
+    caller = Caller(tenant=str(job.organization_id), priority="batch" if job.is_async else "synchronous")
     try:
-        with monitor.watching(job, cancel) as watch, db.released(), audio as path:
-            # Word times cost nothing more and make subtitles and the dashboard's player possible later.
+        with monitor.watching(job, cancel) as watch, db.released(), ExitStack() as files:
+            path = files.enter_context(storage.local_copy(job.audio.key))
+            reference = files.enter_context(storage.local_copy(job.reference_key)) if job.reference_key else None
             transcript = engine.transcribe(
                 path,
-                replace(options, word_timestamps=True),
+                _runtime_options(job, reference),
+                caller=caller,
                 max_duration_seconds=settings.STT_MAX_DURATION_SECONDS,
                 cancel=cancel,
                 progress=watch.report,
@@ -144,6 +146,22 @@ def delete_job(*, job: SttJob) -> None:
     job.delete()
 
 
+def with_defaults(*, actor: Actor, options: dict[str, Any]) -> TranscriptionOptions:
+    """The request's options over the organisation's defaults over the platform's."""
+    defaults = selectors.get_defaults(actor=actor)
+    merged: dict[str, Any] = {}
+    if defaults is not None:
+        switches = {name: getattr(defaults, name) for name in ("itn", "punctuate", "profanity_filter", "redact")}
+        merged = {name: value for name, value in switches.items() if value is not None}
+        merged["disable"] = tuple(defaults.disable)
+    return TranscriptionOptions(**{**merged, **options})
+
+
+def save_defaults(*, actor: Actor, changes: dict[str, Any]) -> TranscriptionDefaults:
+    row, _ = TranscriptionDefaults.objects.update_or_create(organization=actor.organization, defaults=changes)
+    return row
+
+
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -170,32 +188,45 @@ def _store(actor: Actor, upload: UploadedFile) -> str:
 def _create_job(
     actor: Actor,
     upload: UploadedFile,
+    reference: UploadedFile | None,
     options: TranscriptionOptions,
     batch_id: uuid.UUID | None,
     state: dict[str, Any],
-    key: str,
+    limit: int,
 ) -> SttJob:
-    audio = AudioFile.objects.create(
-        organization=actor.organization,
-        filename=(upload.name or "")[:255],
-        content_type=(upload.content_type or "")[:100],
-        size_bytes=upload.size or 0,
-        key=key,
-    )
-    return SttJob.objects.create(
-        **jobs.credentials(actor), **state, batch_id=batch_id, audio=audio, options=asdict(options)
-    )
+    """Stores the audio, with no transaction open, then writes the rows, and the task of a queued job."""
+    _check_size(upload, limit)
+    key = _store(actor, upload)
+    reference_key = _store(actor, reference) if reference is not None and reference.size else ""
+    with transaction.atomic():
+        audio = AudioFile.objects.create(
+            organization=actor.organization,
+            filename=(upload.name or "")[:255],
+            content_type=(upload.content_type or "")[:100],
+            size_bytes=upload.size or 0,
+            key=key,
+        )
+        job = SttJob.objects.create(
+            **jobs.credentials(actor),
+            **state,
+            batch_id=batch_id,
+            audio=audio,
+            options=_kept_options(options),
+            reference_key=reference_key,
+        )
+        if job.is_async:
+            queue.enqueue(job)
+    return job
 
 
-@contextmanager
-def _local_path(job: SttJob, upload: UploadedFile) -> Iterator[Path]:
-    """Where the audio can be read: the upload's temporary file while it is there, else the stored object."""
-    temporary = Path(upload.temporary_file_path()) if hasattr(upload, "temporary_file_path") else None
-    if temporary and temporary.exists():
-        yield temporary
-        return
-    with storage.local_copy(job.audio.key) as path:  # type: ignore[union-attr]
-        yield path
+def _kept_options(options: TranscriptionOptions) -> dict[str, Any]:
+    return {name: value for name, value in asdict(options).items() if name != "reference_audio"}
+
+
+def _runtime_options(job: SttJob, reference: Path | None) -> TranscriptionOptions:
+    """The job's options for the runtime. Word times cost nothing more, and subtitles and players need them later."""
+    lists = {name: tuple(job.options.get(name, ())) for name in ("hotwords", "disable", "enable")}
+    return TranscriptionOptions(**{**job.options, **lists, "word_timestamps": True, "reference_audio": reference})
 
 
 def _save(job: SttJob, transcript: Transcript) -> SttJob:
@@ -225,6 +256,7 @@ def _save(job: SttJob, transcript: Transcript) -> SttJob:
 
 def _discard_audio(job: SttJob) -> None:
     audio = job.audio
+    storage.delete(job.reference_key)
     if audio is not None:
         storage.delete(audio.key)
         SttJob.objects.filter(id=job.id).update(audio=None)
