@@ -34,6 +34,14 @@ class Organization(Identified):
     name = models.CharField(max_length=200)
     slug = models.SlugField(max_length=63, unique=True)
     is_active = models.BooleanField(default=True, help_text="An inactive organisation's credentials are refused.")
+    audio_retention_days = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Audio is deleted after so many days; 0: right after the answer; empty: never."
+    )
+    transcript_retention_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Texts are deleted after so many days; 0: right after the answer; empty: never.",
+    )
 
     class Meta:
         ordering: ClassVar = ["name"]

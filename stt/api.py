@@ -316,7 +316,7 @@ class SttJobView(JsonView):
     @extend_schema(responses={204: None})
     def delete(self, request: Request, job_id: uuid.UUID) -> Response:
         """Cancel a job that runs; delete a finished one, its transcription and its audio."""
-        services.delete_job(job=selectors.get_job(actor=self.actor, job_id=job_id))
+        services.delete_job(actor=self.actor, job=selectors.get_job(actor=self.actor, job_id=job_id))
         return Response(status=204)
 
 

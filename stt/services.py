@@ -27,6 +27,7 @@ from jobs.monitor import monitor
 from ml import stt as engine
 from ml.errors import AudioEmpty, AudioError, MlError
 from ml.types import Caller, Transcript, TranscriptionOptions
+from retention import services as retention
 from stt import selectors
 from stt.models import AudioFile, SttJob, Transcription, TranscriptionDefaults
 
@@ -56,7 +57,9 @@ def transcribe(
     engine.resolve(options)
     job = _create_job(actor, upload, reference, options, batch_id, jobs.running_now(), settings.STT_MAX_UPLOAD_BYTES)
     with jobs.ending(job):
-        return _recognise(job, cancel or threading.Event())
+        _recognise(job, cancel or threading.Event())
+    retention.forget_at_once(job=job, organization=actor.organization)
+    return job
 
 
 def submit(
@@ -138,12 +141,11 @@ def submit_batch(
     return batch_id, [one(upload) for upload in uploads]
 
 
-def delete_job(*, job: SttJob) -> None:
+def delete_job(*, actor: Actor, job: SttJob) -> None:
     """Cancels a job that has not ended; deletes a finished one with its transcription and audio."""
     if job.status in UNFINISHED and jobs.cancel(job):
         return
-    _discard_audio(job)
-    job.delete()
+    retention.delete_job(job=job, by=actor.id)
 
 
 def with_defaults(*, actor: Actor, options: dict[str, Any]) -> TranscriptionOptions:

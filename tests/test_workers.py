@@ -123,4 +123,4 @@ def test_a_stopped_worker_hands_its_job_back(workers: list[subprocess.Popen[byte
     assert worker.wait(15) == 0
     row = TtsJob.objects.get(id=job.id)
     assert (row.status, row.attempts) == ("queued", 1)
-    services.delete_job(job=row)
+    services.delete_job(actor=actor, job=row)

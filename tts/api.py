@@ -29,6 +29,7 @@ from jobs.api import (
     item_error,
     job_filters,
 )
+from jobs.models import JobStatus
 from ml import audio
 from ml.types import SynthesisOptions, Voice
 from tts import selectors, services
@@ -84,7 +85,8 @@ class TtsJobSerializer(JobFieldsSerializer):
     @extend_schema_field(serializers.URLField(allow_null=True))
     def get_audio_url(self, job: TtsJob) -> str | None:
         request: HttpRequest = self.context["request"]
-        return storage.signed_url(request, job.audio_key) if job.status == "succeeded" else None
+        playable = job.status == JobStatus.SUCCEEDED and job.audio_key
+        return storage.signed_url(request, job.audio_key) if playable else None
 
 
 class SynthesizeView(JsonView):
@@ -192,7 +194,7 @@ class TtsJobView(JsonView):
     @extend_schema(responses={204: None})
     def delete(self, request: Request, job_id: uuid.UUID) -> Response:
         """Cancel a job that runs; delete a finished one and its audio."""
-        services.delete_job(job=selectors.get_job(actor=self.actor, job_id=job_id))
+        services.delete_job(actor=self.actor, job=selectors.get_job(actor=self.actor, job_id=job_id))
         return Response(status=204)
 
 

@@ -27,6 +27,7 @@ from ml import audio
 from ml import tts as engine
 from ml.errors import MlError
 from ml.types import AudioChunk, SynthesisOptions, Voice
+from retention import services as retention
 from tts.models import TtsJob
 
 SPOOL_BYTES = 2 * 1024 * 1024
@@ -76,7 +77,9 @@ def synthesize(
     plan = _plan(request, cancel)
     job = _create_job(actor, plan, batch_id, jobs.running_now())
     with jobs.ending(job):
-        return _speak(job, plan.chunks, cancel)
+        _speak(job, plan.chunks, cancel)
+    retention.forget_at_once(job=job, organization=actor.organization)
+    return job
 
 
 def submit(*, actor: Actor, request: SynthesisRequest, batch_id: uuid.UUID | None = None) -> TtsJob:
@@ -221,12 +224,11 @@ def submit_batch(
 # ── Deleting ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def delete_job(*, job: TtsJob) -> None:
+def delete_job(*, actor: Actor, job: TtsJob) -> None:
     """Cancels a job that has not ended; deletes a finished one and its audio."""
     if job.status in UNFINISHED and jobs.cancel(job):
         return
-    storage.delete(job.audio_key)
-    job.delete()
+    retention.delete_job(job=job, by=actor.id)
 
 
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────

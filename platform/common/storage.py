@@ -53,6 +53,16 @@ def delete(key: str) -> None:
         log.exception("could not delete audio", extra={"key": key})
 
 
+def delete_or_fail(key: str) -> None:
+    """Deletes the object, for proof of deletion: Unavailable when the storage does not confirm it."""
+    try:
+        default_storage.delete(key)
+    except Exception as error:
+        raise errors.Unavailable(
+            "The audio storage does not answer; nothing was deleted.", code="storage_unavailable", retry_after_seconds=5
+        ) from error
+
+
 def is_writable() -> None:
     """Raises whatever the storage raises when a small object cannot be written, read and deleted."""
     key = f"health/{secrets.token_hex(8)}"

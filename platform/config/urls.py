@@ -16,6 +16,7 @@ api: list[URLPattern | URLResolver] = [
     path("stt/", include("stt.urls")),
     path("models/", include("models_registry.urls")),
     path("analytics/", include("analytics.urls")),
+    path("organization", include("retention.urls")),
     path("media/<str:token>/<str:name>", MediaView.as_view(), name="media"),
     path("version", VersionView.as_view()),
     path("schema", SpectacularAPIView.as_view(), name="schema"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import cast
 
 from django.conf import settings
+from django.db import connection
 from procrastinate import App
 from procrastinate.contrib.django import app
 from procrastinate.exceptions import ConnectorException
@@ -18,6 +20,9 @@ from jobs.monitor import HEARTBEAT_SECONDS, LEASE_SECONDS, monitor
 from jobs.services import WORKER_NAME
 
 log = logging.getLogger(__name__)
+
+PURGE_SECONDS = 600
+"""How often what is past its retention period is looked for."""
 
 
 async def run_worker(
@@ -59,7 +64,8 @@ async def _work(queues: Sequence[str] | None, concurrency: int) -> None:
 
 async def _recover(worker_app: App) -> None:
     """Gives the tasks of workers that died to others. Every worker does this; whoever comes second changes nothing."""
-    manager = worker_app.job_manager
+    manager, loop = worker_app.job_manager, asyncio.get_running_loop()
+    purged_at = float(-PURGE_SECONDS)
     while True:
         await asyncio.sleep(LEASE_SECONDS / 2)
         try:
@@ -67,9 +73,21 @@ async def _recover(worker_app: App) -> None:
                 with suppress(ConnectorException):  # another worker was quicker
                     await manager.retry_job(task)
             await manager.delete_old_jobs(nb_hours=24, include_failed=True)
-            await asyncio.get_running_loop().run_in_executor(None, queue.fail_interrupted)
+            await loop.run_in_executor(None, queue.fail_interrupted)
+            if time.monotonic() - purged_at > PURGE_SECONDS:
+                purged_at = time.monotonic()
+                await loop.run_in_executor(None, _purge)
         except Exception:
             log.exception("could not look for lost jobs; trying again")
+
+
+def _purge() -> None:
+    from retention import services as retention
+
+    try:
+        retention.purge()
+    finally:
+        connection.close()
 
 
 async def _drain(working: asyncio.Future[None]) -> None:

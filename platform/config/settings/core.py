@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "common",
     "accounts",
     "jobs",
+    "retention",
     "tts",
     "stt",
     "models_registry",
