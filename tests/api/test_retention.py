@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from datetime import timedelta
+from pathlib import Path
 
 from django.core.files.storage import default_storage
 from django.utils import timezone
@@ -61,8 +62,8 @@ def test_zero_days_keeps_nothing_of_a_transcription(tenant: Tenant) -> None:
     assert answer.json()["audio_url"] is None
     assert not AudioFile.objects.filter(organization=tenant.organization).exists()
     assert not Transcription.objects.filter(organization=tenant.organization).exists()
-    stored = list((default_storage.path(str(tenant.organization.id)),))
-    assert not any(default_storage.exists(f"{path}/stt") and default_storage.listdir(path)[1] for path in stored)
+    folder = Path(default_storage.path(str(tenant.organization.id)))
+    assert [file for file in folder.rglob("*") if file.is_file()] == []
 
 
 def test_delete_really_deletes(tenant: Tenant) -> None:
