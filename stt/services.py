@@ -26,6 +26,7 @@ from jobs.models import UNFINISHED
 from jobs.monitor import monitor
 from ml import stt as engine
 from ml.errors import AudioEmpty, AudioError, MlError
+from ml.stt.stages import check_switches
 from ml.types import Caller, Transcript, TranscriptionOptions
 from retention import services as retention
 from stt import selectors
@@ -54,7 +55,7 @@ def transcribe(
     Raises `ml.errors.InvalidRequest` and its kinds, and `TooLarge`, before a job exists; later errors end the job as
     failed. Audio that nobody can decode is not kept.
     """
-    engine.resolve(options)
+    _verify(options)
     job = _create_job(actor, upload, reference, options, batch_id, jobs.running_now(), settings.STT_MAX_UPLOAD_BYTES)
     with jobs.ending(job):
         _recognise(job, cancel or threading.Event())
@@ -71,7 +72,7 @@ def submit(
     batch_id: uuid.UUID | None = None,
 ) -> SttJob:
     """A queued job. Wrong options and sizes are raised now, as by `transcribe`; wrong audio fails the job."""
-    engine.resolve(options)
+    _verify(options)
     limit = settings.STT_MAX_ASYNC_UPLOAD_BYTES
     return _create_job(actor, upload, reference, options, batch_id, {"is_async": True}, limit)
 
@@ -112,7 +113,7 @@ def transcribe_batch(
     cancel: threading.Event | None = None,
 ) -> tuple[uuid.UUID, list[BatchOutcome]]:
     """Recognises each upload, as many at a time as there are cores; an outcome for each, in order."""
-    engine.resolve(options)
+    _verify(options)
     batch_id = jobs.new_batch_id()
 
     def one(upload: UploadedFile) -> BatchOutcome:
@@ -129,7 +130,7 @@ def submit_batch(
     *, actor: Actor, uploads: list[UploadedFile], options: TranscriptionOptions
 ) -> tuple[uuid.UUID, list[BatchOutcome]]:
     """Queues each upload; an outcome for each, in order."""
-    engine.resolve(options)
+    _verify(options)
     batch_id = jobs.new_batch_id()
 
     def one(upload: UploadedFile) -> BatchOutcome:
@@ -165,6 +166,12 @@ def save_defaults(*, actor: Actor, changes: dict[str, Any]) -> TranscriptionDefa
 
 
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _verify(options: TranscriptionOptions) -> None:
+    """Raises for what no installed model can do and for unknown stages, before anything is stored."""
+    engine.resolve(options)
+    check_switches(options)
 
 
 def _check_size(upload: UploadedFile, limit: int) -> None:
