@@ -220,17 +220,41 @@ class Runtime:
     def _mirror(self, reports: Iterable[ModelReport]) -> None:
         for report in reports:
             key = (report.task, report.name)
-            if self._reported.get(key) != report and report.version != EMBEDDED_VERSION:
-                ModelVersion.objects.filter(task=report.task, name=report.name, is_active=True).update(
-                    status=ModelStatus.FAILED if report.last_error else report.status,
-                    memory_bytes=report.memory_bytes,
-                    loaded_at=report.loaded_at,
-                    last_error=report.last_error,
-                )
+            before = self._reported.get(key)
             self._reported[key] = report
+            if before == report or report.version == EMBEDDED_VERSION:
+                continue
+            rows = ModelVersion.objects.filter(task=report.task, name=report.name, is_active=True)
+            rows.update(memory_bytes=report.memory_bytes, loaded_at=report.loaded_at)
+            if report.last_error:
+                rows.update(status=ModelStatus.FAILED, last_error=report.last_error)
+            else:  # takes back only what this process said: a folder that was found corrupt stays so
+                ours = ("", before.last_error if before else "")
+                rows.filter(last_error__in=ours).update(status=report.status, last_error="")
 
 
 current = Runtime()
+
+
+def start() -> None:
+    """For the start of a server: in a thread, because an event loop may not wait for the database."""
+    threading.Thread(target=_start, name="models-start", daemon=True).start()
+
+
+def stop() -> None:
+    """For the end of a server; also in an event loop."""
+    stopping = threading.Thread(target=current.stop, name="models-stop")
+    stopping.start()
+    stopping.join()
+
+
+def _start() -> None:
+    try:
+        current.start()
+    except DatabaseError:
+        log.warning("the models could not be read yet; the first request tries again", exc_info=True)
+    finally:
+        connection.close()
 
 
 def _active_rows() -> list[ModelVersion]:

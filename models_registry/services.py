@@ -161,7 +161,9 @@ def reload(*, task: str | None = None, model: str | None = None) -> ReloadOutcom
             failures.append(Failure(row, error.message))
     ids = [row.id for row in checked]
     with transaction.atomic():
-        ModelVersion.objects.filter(id__in=ids).update(generation=F("generation") + 1, last_error="")
+        reloading = ModelVersion.objects.filter(id__in=ids)
+        reloading.exclude(version=EMBEDDED_VERSION).update(status=ModelStatus.REGISTERED)
+        reloading.update(generation=F("generation") + 1, last_error="")
         for failure in failures:
             ModelVersion.objects.filter(id=failure.row.id).update(status=ModelStatus.FAILED, last_error=failure.reason)
         announce()

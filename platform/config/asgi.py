@@ -18,9 +18,10 @@ django.setup()
 from common.asgi import BodyLimit  # noqa: E402  (after Django is set up)
 from common.handler import ThreadedHandler  # noqa: E402
 from jobs.worker import Lifespan  # noqa: E402
+from models_registry import runtime  # noqa: E402
 
 _http = BodyLimit(ThreadedHandler())
-_lifespan = Lifespan()
+_lifespan = Lifespan(start=[runtime.start], stop=[runtime.stop])
 
 
 async def application(scope: dict[str, Any], receive: Callable, send: Callable) -> None:

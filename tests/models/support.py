@@ -30,7 +30,7 @@ class Repository:
     branches: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.commit = self.commit or hashlib.sha1(repr(sorted(self.files)).encode()).hexdigest()
+        self.commit = self.commit or hashlib.sha1(repr(sorted(self.files)).encode(), usedforsecurity=False).hexdigest()
         self.branches.setdefault("main", self.commit)
 
 
@@ -69,7 +69,7 @@ class Hub:
         """The requests for the bytes of a large file."""
         return [r for r in self.requests if r.method == "GET" and r.path.startswith("/cdn/") and r.path.endswith(name)]
 
-    def _handler(hub) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+    def _handler(hub) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -117,7 +117,7 @@ class Hub:
         return self._send(handler, request, 200, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
     def _sibling(self, name: str, content: bytes) -> dict[str, object]:
-        oid = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        oid = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
         described = {"rfilename": name, "size": len(content), "blobId": oid}
         if len(content) >= LARGE:
             sha256 = hashlib.sha256(content).hexdigest()
@@ -131,7 +131,7 @@ class Hub:
         content = repository.files.get(file)
         if content is None or commit != repository.commit:
             return self._error(handler, request, 404, "EntryNotFound")
-        headers = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(content, usedforsecurity=False).hexdigest()}"'}
         if len(content) < LARGE:
             return self._stream(handler, request, repository, file, headers)
         location = f"http://localhost:{self._server.server_port}/cdn/{name}/{commit}/{file}"  # another origin

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from jobs.worker import run_worker
+from models_registry import runtime
 
 
 class Command(BaseCommand):
@@ -26,7 +27,11 @@ class Command(BaseCommand):
         queues = [queue.strip() for queue in options["queues"].split(",") if queue.strip()]
         self.stdout.write(f"Worker: {options['concurrency']} jobs at once from {', '.join(queues) or 'all queues'}.")
         self.stdout.flush()
-        asyncio.run(_run(queues, options["concurrency"]))
+        runtime.current.start(kind="worker")
+        try:
+            asyncio.run(_run(queues, options["concurrency"]))
+        finally:
+            runtime.current.stop()
 
 
 async def _run(queues: list[str], concurrency: int) -> None:

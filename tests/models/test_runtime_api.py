@@ -1,0 +1,70 @@
+"""/ml/{stt,tts}/…: the runtime of the process that answers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+from ml import runtime as ml_runtime
+from tests.api.support import assert_nothing_was_kept, decode
+from tests.conftest import OWNED_AUDIO, Tenant, error_of
+from tests.models.support import models
+
+
+def test_health_and_models(tenant: Tenant) -> None:
+    admin = tenant.user("admin")
+    health = admin.get("//ml/stt/health").json()
+    assert health["status"] == "healthy"
+    assert "pocketsphinx-en-us" in {model["name"] for model in health["models"]}
+    serving = {model["name"]: model for model in admin.get("//ml/stt/models").json()["serving"]}
+    assert serving["pocketsphinx-en-us"]["capabilities"]["languages"] == ["en"]
+    assert "espeak-ng" in {model["name"] for model in admin.get("//ml/tts/models").json()["serving"]}
+
+
+def test_transcribe_shows_every_stage_and_keeps_nothing(tenant: Tenant) -> None:
+    clip = OWNED_AUDIO / "weather.flac"
+    body = tenant.user("admin").post(
+        "//ml/stt/transcribe?language_hint=en", files={"file": (clip.name, clip.read_bytes())}
+    ).json()  # fmt: skip
+    assert "weather" in body["text"].lower()
+    meta = body["meta"]
+    assert {"decode", "vad", "recognise", "score"} <= {stage["name"] for stage in meta["stages"]}
+    assert all(stage["seconds"] >= 0 for stage in meta["stages"])
+    assert meta["recognise"][0]["words"]
+    assert meta["routing"]["model"] == body["model_used"]
+    assert_nothing_was_kept(tenant)
+
+
+def test_transcribe_refuses_what_it_cannot_use(tenant: Tenant) -> None:
+    admin = tenant.user("admin")
+    error_of(admin.post("//ml/stt/transcribe", files={"file": ("a.wav", b"")}), 422, "audio_empty")
+    error_of(admin.post("//ml/stt/transcribe", files={"file": ("a.wav", b"noise" * 99)}), 422, "audio_undecodable")
+    error_of(admin.post("//ml/stt/transcribe", files={"wrong": ("a.wav", b"")}), 400)
+
+
+def test_synthesize_shows_every_chunk_and_keeps_nothing(tenant: Tenant) -> None:
+    body = tenant.user("admin").post("//ml/tts/synthesize", json={"text": "Good morning. How are you?"}).json()
+    sound = decode(base64.b64decode(body["audio_base64"]))
+    assert sound.sample_rate == body["sample_rate"]
+    assert abs(sound.seconds - body["duration_seconds"]) < 0.05
+    assert len(body["meta"]["chunks"]) == 2
+    assert body["meta"]["voice"]["model"] == "espeak-ng"
+    assert_nothing_was_kept(tenant)
+
+
+def test_initialize_installs_and_warms(tenant: Tenant, folder: Callable[..., Path]) -> None:
+    admin = tenant.user("admin")
+    models("import", folder("tiny", "1"))
+    body = admin.post("//ml/stt/initialize", json={"warm": True}).json()
+    assert body["refused"] == []
+    (tiny,) = [model for model in body["models"] if model["name"] == "tiny"]
+    assert (tiny["status"], tiny["version"]) == ("ready", "1")
+    assert ml_runtime.pool.state("stt/tiny").status == "ready"
+
+
+def test_roles(tenant: Tenant) -> None:
+    for role in ("viewer", "developer"):
+        error_of(tenant.user(role).get("//ml/stt/health"), 403)
+        error_of(tenant.user(role).post("/models/reload", json={}), 403)
+    error_of(tenant.key().get("//ml/stt/health"), 403, "key_not_allowed")
