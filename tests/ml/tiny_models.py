@@ -114,8 +114,6 @@ def train_whisper(steps=600):
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        if step % 20 == 0:
-            print(step, frames, round(loss.item(), 4), flush=True)
     kept = {
         key: value.half().numpy()
         for key, value in model.state_dict().items()

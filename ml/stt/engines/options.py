@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -34,6 +35,11 @@ def read_settings(manifest: ModelManifest, kind: type[Options]) -> Options:
         return kind(**values)
     except ValueError as error:
         raise ModelInvalid(f"{manifest.id}: {error}") from None
+
+
+def spoken_languages(manifest: ModelManifest) -> frozenset[str]:
+    """ISO 639: "en" for the manifest's "en-US"."""
+    return frozenset(re.split("[-_]", tag, maxsplit=1)[0].lower() for tag in manifest.languages)
 
 
 def thread_count(wanted: int) -> int:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from ml import devices, errors
 from ml.artifacts import ModelManifest
 from ml.stt.engines.base import EngineCapabilities, Hypothesis, Window
-from ml.stt.engines.options import check_range, read_settings
+from ml.stt.engines.options import check_range, read_settings, spoken_languages
 from ml.types import Word
 
 SAMPLE_RATE = 16_000
@@ -50,11 +50,16 @@ SILENCE_LOG10 = -10.0  # the floor of the log-mel spectrogram, before it is scal
 _PREPENDED = "\"'“¿([{-"
 _APPENDED = "\"'.。,，!！?？:：”)]}、"
 
-LANGUAGES = tuple(
-    "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy id is "
-    "it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk "
-    "sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo zh yue".split()
+# fmt: off
+LANGUAGES = (
+    "af", "am", "ar", "as", "az", "ba", "be", "bg", "bn", "bo", "br", "bs", "ca", "cs", "cy", "da", "de", "el", "en",
+    "es", "et", "eu", "fa", "fi", "fo", "fr", "gl", "gu", "ha", "haw", "he", "hi", "hr", "ht", "hu", "hy", "id", "is",
+    "it", "ja", "jw", "ka", "kk", "km", "kn", "ko", "la", "lb", "ln", "lo", "lt", "lv", "mg", "mi", "mk", "ml", "mn",
+    "mr", "ms", "mt", "my", "ne", "nl", "nn", "no", "oc", "pa", "pl", "ps", "pt", "ro", "ru", "sa", "sd", "si", "sk",
+    "sl", "sn", "so", "sq", "sr", "su", "sv", "sw", "ta", "te", "tg", "th", "tk", "tl", "tr", "tt", "uk", "ur", "uz",
+    "vi", "yi", "yo", "zh", "yue",
 )
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +180,7 @@ def capabilities(manifest: ModelManifest) -> EngineCapabilities:
     """By what the manifest says alone; loads nothing."""
     settings = read_settings(manifest, WhisperSettings)
     device = devices.resolve(settings.device)
-    languages = frozenset(manifest.languages or LANGUAGES)
+    languages = spoken_languages(manifest) or frozenset(LANGUAGES)
     unknown = languages - set(LANGUAGES)
     if unknown:
         raise errors.ModelInvalid(f"{manifest.id}: Whisper has no language {', '.join(sorted(unknown))}.")
