@@ -57,8 +57,11 @@ def _best(hypothesis: Hypothesis, model: LanguageModel | None, hotwords: Sequenc
         language_score = model.log_probability(words) + WORD_BONUS * len(words) if model else 0.0
         return (candidate.score or 0.0) + MODEL_WEIGHT * language_score + HOTWORD_BONUS * _hits(words, hotwords)
 
-    best = max(hypothesis.alternatives, key=total)
-    if best.text == hypothesis.text:
+    # An engine may choose by more than these scores (a lattice's posteriors): its own choice counts as the best of them.
+    others = [other for other in hypothesis.alternatives if other.text != hypothesis.text]
+    own = replace(hypothesis, score=max(other.score or 0.0 for other in hypothesis.alternatives))
+    best = max([own, *others], key=total)
+    if best is own:
         return hypothesis
     return _align(hypothesis, best)
 
