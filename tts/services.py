@@ -26,7 +26,7 @@ from jobs.monitor import Watch, monitor
 from ml import audio
 from ml import tts as engine
 from ml.errors import MlError
-from ml.types import AudioChunk, SynthesisOptions, Voice
+from ml.types import AudioChunk, Caller, Priority, SynthesisOptions, Voice
 from retention import services as retention
 from tts.models import TtsJob
 
@@ -74,7 +74,7 @@ def synthesize(
     Raises `ml.errors.InvalidRequest` and its kinds before a job exists; later errors end the job as failed.
     """
     cancel = cancel or threading.Event()
-    plan = _plan(request, cancel)
+    plan = _plan(request, _caller(actor.organization.id), cancel)
     job = _create_job(actor, plan, batch_id, jobs.running_now())
     with jobs.ending(job):
         _speak(job, plan.chunks, cancel)
@@ -84,7 +84,7 @@ def synthesize(
 
 def submit(*, actor: Actor, request: SynthesisRequest, batch_id: uuid.UUID | None = None) -> TtsJob:
     """A queued job. What is wrong with the request is raised now, as by `synthesize`."""
-    plan = _plan(request, None)
+    plan = _plan(request, _caller(actor.organization.id, "batch"), None)
     with transaction.atomic():
         job = _create_job(actor, plan, batch_id, {"is_async": True})
         queue.enqueue(job)
@@ -95,7 +95,8 @@ def run(*, job: TtsJob) -> None:
     """Speaks a job that a worker has claimed. Raises what goes wrong; the queue decides what becomes of the job."""
     cancel = threading.Event()
     options = SynthesisOptions(voice=job.voice, model=job.model, sample_rate=job.sample_rate, **job.options)
-    _speak(job, engine.synthesize(job.text, options, cancel=cancel), cancel)
+    caller = _caller(job.organization_id, "batch")
+    _speak(job, engine.synthesize(job.text, options, caller=caller, cancel=cancel), cancel)
 
 
 def _speak(job: TtsJob, chunks: Iterator[AudioChunk], cancel: threading.Event) -> TtsJob:
@@ -119,7 +120,7 @@ def synthesize_stream(*, actor: Actor, request: SynthesisRequest) -> tuple[TtsJo
 
     Closing the iterator early cancels the job and bills the characters that were spoken until then.
     """
-    plan = _plan(request, None)
+    plan = _plan(request, _caller(actor.organization.id), None)
     job = _create_job(actor, plan, None, jobs.running_now())
     timer = _Timer(job)
     with jobs.ending(job):
@@ -234,7 +235,12 @@ def delete_job(*, actor: Actor, job: TtsJob) -> None:
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _plan(request: SynthesisRequest, cancel: threading.Event | None) -> _Plan:
+def _caller(organization_id: uuid.UUID, priority: Priority = "synchronous") -> Caller:
+    """In whose turn, and before whose work, the engines compute."""
+    return Caller(tenant=str(organization_id), priority=priority)
+
+
+def _plan(request: SynthesisRequest, caller: Caller, cancel: threading.Event | None) -> _Plan:
     """Everything that can be wrong with a request is found here, before there is a job."""
     if len(request.text) > settings.TTS_MAX_CHARACTERS:
         raise errors.InvalidRequest(
@@ -246,7 +252,9 @@ def _plan(request: SynthesisRequest, cancel: threading.Event | None) -> _Plan:
     native = engine.output_sample_rate(replace(request.options, sample_rate=None))
     sample_rate = audio.choose_sample_rate(request.format, request.options.sample_rate, native)
     options = replace(request.options, voice=voice.id, sample_rate=sample_rate)
-    return _Plan(request, voice, options, sample_rate, engine.synthesize(request.text, options, cancel=cancel))
+    return _Plan(
+        request, voice, options, sample_rate, engine.synthesize(request.text, options, caller=caller, cancel=cancel)
+    )
 
 
 def _create_job(actor: Actor, plan: _Plan, batch_id: uuid.UUID | None, state: dict[str, Any]) -> TtsJob:
