@@ -1,7 +1,8 @@
 """Whether a word's confidence tells how likely it is right.
 
     python -m benchmarks.confidence            # the table: words by confidence, and the share of them that is wrong
-    python -m benchmarks.confidence --fit      # a calibration map to declare in the engine's capabilities
+    python -m benchmarks.confidence --all      # over every English clip of up to 12 s, instead of nine short ones
+    python -m benchmarks.confidence --fit      # a map of raw confidences to declare in the engine's capabilities
 
 Words of the English clips in SPEECH_DATA, or `../shared/speech`, clean and with pink noise at 10 dB, as recognised by
 the embedded recogniser through `ml.stt.transcribe`. A word is right where the alignment of least edits with the
@@ -19,6 +20,7 @@ import numpy as np
 
 import ml.stt
 from benchmarks.pipeline_noise import Noises, mix
+from ml.stt import registry
 from ml.types import TranscriptionOptions
 from tests.ml.stt_support import normalise, pcm_of, real_clips, write_audio
 
@@ -70,11 +72,19 @@ def isotonic(confidences, right):
     return [(round(float(c), 3), round(s / n, 3)) for c, s, n in blocks if n >= len(right) / 40]
 
 
+def raw(confidences):
+    """The engine's own, before its present map."""
+    points = registry.resolve(OPTIONS).model.capabilities.confidence_map
+    return np.interp(confidences, [right for _, right in points], [own for own, _ in points]) if points else confidences
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--all", action="store_true")
     arguments = parser.parse_args()
-    clips = [c for c in real_clips() if c.duration_seconds < 12 and "stereo" not in c.path.name]
+    longest, step = (12.0, 1) if arguments.all else (7.2, 2)
+    clips = [c for c in real_clips() if 1.9 < c.duration_seconds < longest and "stereo" not in c.path.name][::step]
     with tempfile.TemporaryDirectory() as folder:
         confidences, right = words_with_outcomes(clips, Path(folder))
     print("| confidence | words | wrong |\n|---|---|---|")
@@ -87,7 +97,7 @@ def main():
     pairs = np.sign(confidences[right][:, None] - confidences[~right][None, :])
     print(f"area under the ROC curve {(pairs.mean() + 1) / 2:.3f}")
     if arguments.fit:
-        print(isotonic(confidences, right))
+        print(isotonic(raw(confidences), right))
 
 
 if __name__ == "__main__":

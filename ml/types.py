@@ -95,7 +95,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class AudioQuality:
-    """Measured on the decoded input, before any clean-up."""
+    """Of the input: clipping as decoded, the rest behind the high-pass filter and before noise is suppressed."""
 
     snr_db: float | None  # None: no speech, or no pause to measure the noise in
     speech_ratio: float  # speech seconds / total seconds

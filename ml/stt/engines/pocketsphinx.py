@@ -1,4 +1,7 @@
-"""The embedded recogniser: PocketSphinx with the US-English model that its wheel carries.
+"""The embedded recogniser: PocketSphinx, with the US-English model that its wheel carries or with a model folder's.
+
+A folder (`load`) brings any of an acoustic model (the files beside `mdef`), a pronouncing dictionary (`.dict`), and a
+language model (`.lm`, `.arpa`, `.bin`) or a JSGF grammar (`.gram`, `.jsgf`); what it lacks is the wheel's.
 
 `process_raw` holds the GIL for the whole of a window, so decoders live in worker processes. Search settings are the
 model's own: wider and narrower beams, language weights, word insertion penalties and gain control were measured and
@@ -27,6 +30,9 @@ MODEL_NAME = "pocketsphinx-en-us"
 MEMORY_BYTES = 2 << 30
 """Address space of a decoder: the mapped model takes about 150 MB, the lattice of a hard window some more."""
 
+LOAD_SECONDS = 120.0
+MAX_TEXT_BYTES = 256 << 20  # of a dictionary, a grammar, the head of a language model
+
 SECONDS_PER_AUDIO_SECOND = 10
 """Time granted: forty times what clean speech takes."""
 
@@ -36,6 +42,9 @@ NOISE_CONFIDENCE = 0.05
 NOISE_WORD_CONFIDENCE = 0.15
 """Measured in noise: leaving out words under 0.1 to 0.3 takes out far more wrong words than right ones."""
 
+CONFIDENCE_MAP = ((0.0, 0.15), (0.15, 0.24), (0.5, 0.37), (0.7, 0.56), (0.87, 0.68), (0.95, 0.8), (1.0, 0.92))
+"""Posterior of a word → share of words that are right at it, over clean and noisy speech (`benchmarks/confidence.py`)."""
+
 _VARIANT = re.compile(r"\(\d+\)$")  # "to(2)" is the second pronunciation of "to"
 _FILLER_STARTS = ("<", "[", "+")  # <s>, <sil>, [NOISE], ++SMACK++
 _FRAMES_PER_SECOND = 100
@@ -44,22 +53,70 @@ _SCORE_SCALE = 1024 / 6.5
 """The library shifts its logarithms right by 10 bits, and its own language model counts 6.5 times in them."""
 
 
-class PocketSphinx:
-    """Recognises US English in up to `processes` child processes, started when first needed."""
+@dataclass(frozen=True, slots=True)
+class SphinxSettings:
+    """`settings` of a `model.json`. File names are those of the folder; "" finds them by their endings."""
 
-    def __init__(self, *, processes: int | None = None) -> None:
+    processes: int = 0  # 0: the cores
+    dictionary: str = ""
+    language_model: str = ""
+    grammar: str = ""
+    language_weight: float = 6.5
+    word_insertion_penalty: float = 0.65
+
+    def __post_init__(self) -> None:
+        check_range("processes", self.processes, 0, 64)
+        check_range("language_weight", self.language_weight, 0.1, 100)
+        check_range("word_insertion_penalty", self.word_insertion_penalty, 1e-6, 100)
+
+
+def capabilities(manifest: ModelManifest) -> EngineCapabilities:
+    """By what the manifest says alone; loads nothing."""
+    settings = read_settings(manifest, SphinxSettings)
+    return _capabilities(spoken_languages(manifest) or frozenset({"en"}), settings.processes or os.cpu_count() or 1)
+
+
+def load(folder: ModelFolder) -> PocketSphinx:
+    """Raises `ModelInvalid`; the files are first read in a worker process."""
+    able = capabilities(folder.manifest)
+    engine = PocketSphinx(processes=able.concurrency, config=_config(folder), languages=able.languages)
+    try:
+        engine.pool.call("decode", bytes(2 * 16_000), timeout_seconds=LOAD_SECONDS)
+    except errors.EngineFailed as error:
+        engine.close()
+        raise errors.ModelInvalid(f"{folder.manifest.id} cannot be loaded: {error.message}") from None
+    return engine
+
+
+def _capabilities(languages: frozenset[str], processes: int) -> EngineCapabilities:
+    return EngineCapabilities(
+        languages=languages,
+        max_window_seconds=20.0,
+        concurrency=processes,
+        word_times=True,
+        word_confidences=True,
+        noise_confidence=NOISE_CONFIDENCE,
+    )
+
+
+class PocketSphinx:
+    """Recognises in up to `processes` child processes, started when first needed.
+
+    config: PocketSphinx's own settings, such as `hmm` and `dict`; what it lacks is the wheel's, US English.
+    """
+
+    def __init__(
+        self,
+        *,
+        processes: int | None = None,
+        config: Mapping[str, Any] | None = None,
+        languages: frozenset[str] = frozenset({"en"}),
+    ) -> None:
         size = processes or os.cpu_count() or 1
-        self._pool = WorkerPool("ml.stt.engines.pocketsphinx:Decoder", size=size, memory_bytes=MEMORY_BYTES)
-        self.capabilities = EngineCapabilities(
-            languages=frozenset({"en"}),
-            max_window_seconds=20.0,
-            concurrency=size,
-            word_times=True,
-            word_confidences=True,
-            noise_confidence=NOISE_CONFIDENCE,
-            noise_word_confidence=NOISE_WORD_CONFIDENCE,
-            alternatives=True,
+        self._pool = WorkerPool(
+            "ml.stt.engines.pocketsphinx:Decoder", {"config": dict(config or {})}, size=size, memory_bytes=MEMORY_BYTES
         )
+        self.capabilities = _capabilities(languages, size)
 
     def recognise(self, windows: Sequence[Window], *, cancel: threading.Event | None = None) -> list[Hypothesis]:
         return [self._recognise(window, cancel) for window in windows]
@@ -72,8 +129,9 @@ class PocketSphinx:
         return self._pool
 
     def _recognise(self, window: Window, cancel: threading.Event | None) -> Hypothesis:
-        if window.task != "transcribe" or window.language not in (None, "en"):
-            raise errors.InvalidRequest("The embedded recogniser only transcribes English.", param="language_hint")
+        if window.task != "transcribe" or window.language not in (None, *self.capabilities.languages):
+            spoken = ", ".join(sorted(self.capabilities.languages))
+            raise errors.InvalidRequest(f"This recogniser only transcribes {spoken}.", param="language_hint")
         limit = 30 + SECONDS_PER_AUDIO_SECOND * len(window.samples) / 16_000
         pcm = np.ascontiguousarray(window.samples).tobytes()
         words, others = self._pool.call("decode_n_best", pcm, window.alternatives, cancel=cancel, timeout_seconds=limit)
@@ -96,22 +154,12 @@ def mean_confidence(words: Sequence[Word]) -> float:
 class Decoder:
     """What runs in the worker process."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Mapping[str, Any]) -> None:
         from pocketsphinx import Decoder as SphinxDecoder
 
-        self._decoder = SphinxDecoder(loglevel="FATAL")
-
-    def decode_n_best(
-        self, pcm: bytes, count: int
-    ) -> tuple[list[tuple[str, float, float, float]], list[tuple[str, float]]]:
-        """What `decode` gives, and up to `count` different texts with their scores, the best first."""
-        words = self.decode(pcm)
-        texts: dict[str, float] = {}
-        if count and words:
-            for entry in itertools.islice(self._decoder.nbest(), count * _PATHS_A_TEXT):
-                if entry.hypstr and entry.score > 0 and len(texts) < count:
-                    texts.setdefault(entry.hypstr, math.log(entry.score) * _SCORE_SCALE)
-        return words, list(texts.items())
+        if "jsgf" in config:
+            config = {"lm": None, **config}  # else the wheel's language model is searched too
+        self._decoder = SphinxDecoder(loglevel="FATAL", **config)
 
     def decode(self, pcm: bytes) -> list[tuple[str, float, float, float]]:
         """16 kHz mono s16le → (word, start seconds, end seconds, posterior probability in the word lattice)."""
@@ -139,3 +187,89 @@ class Decoder:
             for segment in segments
             if not segment.word.startswith(_FILLER_STARTS)
         ]
+
+
+# ── Model folders ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+_ACOUSTIC_FILES = ("mdef", "means", "variances", "transition_matrices")
+_DICTIONARY_LINE = re.compile(r"\S+\s+\S.*")
+
+
+def _config(folder: ModelFolder) -> dict[str, Any]:
+    """PocketSphinx's settings for a folder, whose files have been looked into. Raises `ModelInvalid`."""
+    settings = read_settings(folder.manifest, SphinxSettings)
+    config: dict[str, Any] = {"lw": settings.language_weight, "wip": settings.word_insertion_penalty}
+    if acoustic := _acoustic_model(folder):
+        config["hmm"] = str(acoustic)
+    if dictionary := _file(folder, settings.dictionary, (".dict", ".dic")):
+        _check_dictionary(dictionary)
+        config["dict"] = str(dictionary)
+    language_model = _file(folder, settings.language_model, (".lm", ".arpa", ".bin", ".dmp"))
+    grammar = _file(folder, settings.grammar, (".gram", ".jsgf"))
+    if language_model and grammar:
+        raise errors.ModelInvalid(f"{folder.manifest.id} has both a language model and a grammar.")
+    if language_model:
+        _check_language_model(language_model)
+        config["lm"] = str(language_model)
+    if grammar:
+        _check_grammar(grammar)
+        config["jsgf"] = str(grammar)
+    return config
+
+
+def _acoustic_model(folder: ModelFolder) -> Path | None:
+    homes = {Path(name).parent for name in folder.manifest.files if Path(name).name in _ACOUSTIC_FILES}
+    if not homes:
+        return None
+    if len(homes) > 1:
+        raise errors.ModelInvalid(f"{folder.manifest.id} has more than one acoustic model.")
+    (home,) = homes
+    for name in _ACOUSTIC_FILES:
+        if not folder.file((home / name).as_posix()).is_file():
+            raise errors.ModelInvalid(f"{folder.manifest.id}: the file {name!r} of its acoustic model is missing.")
+    return folder.path / home
+
+
+def _file(folder: ModelFolder, wanted: str, endings: tuple[str, ...]) -> Path | None:
+    names = [wanted] if wanted else [name for name in folder.manifest.files if name.endswith(endings)]
+    if len(names) > 1:
+        raise errors.ModelInvalid(f"{folder.manifest.id}: its settings must say which of {', '.join(names)} to use.")
+    if not names:
+        return None
+    path = folder.file(names[0])
+    if not path.is_file() or path.stat().st_size == 0:
+        raise errors.ModelInvalid(f"{folder.manifest.id}: the file {names[0]!r} is missing or empty.")
+    return path
+
+
+def _check_dictionary(path: Path) -> None:
+    """`word phone phone …` a line; comments begin with "##" or ";;"."""
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        if line.strip() and not line.startswith(("##", ";;")) and not _DICTIONARY_LINE.fullmatch(line.strip()):
+            raise errors.ModelInvalid(f"{path.name}, line {number}: a word needs its phones.")
+
+
+def _check_language_model(path: Path) -> None:
+    with path.open("rb") as stream:
+        head = stream.read(1 << 16)
+    if path.suffix in (".lm", ".arpa") and b"\\data\\" not in head and not head.startswith(b"Trie Language Model"):
+        raise errors.ModelInvalid(f"{path.name} is no ARPA language model.")
+
+
+def _check_grammar(path: Path) -> None:
+    text = _text(path)
+    if not text.startswith("#JSGF"):
+        raise errors.ModelInvalid(f"{path.name} is no JSGF grammar.")
+    if re.search(r"^\s*import\b", text, re.MULTILINE):  # which would read other files
+        raise errors.ModelInvalid(f"{path.name}: a grammar may not import others.")
+    if not re.search(r"\bpublic\s*<", text):
+        raise errors.ModelInvalid(f"{path.name} has no public rule.")
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise errors.ModelInvalid(f"{path.name} is too large.")
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.ModelInvalid(f"{path.name} cannot be read: {error}") from None

@@ -57,7 +57,7 @@ def _best(hypothesis: Hypothesis, model: LanguageModel | None, hotwords: Sequenc
         language_score = model.log_probability(words) + WORD_BONUS * len(words) if model else 0.0
         return (candidate.score or 0.0) + MODEL_WEIGHT * language_score + HOTWORD_BONUS * _hits(words, hotwords)
 
-    # An engine may choose by more than these scores (a lattice's posteriors): its own choice counts as the best of them.
+    # An engine may choose by more than these scores (a lattice's posteriors): its own choice counts as their best.
     others = [other for other in hypothesis.alternatives if other.text != hypothesis.text]
     own = replace(hypothesis, score=max(other.score or 0.0 for other in hypothesis.alternatives))
     best = max([own, *others], key=total)
