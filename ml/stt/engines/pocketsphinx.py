@@ -16,13 +16,17 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ml import errors
+from ml.artifacts import ModelFolder, ModelManifest
 from ml.stt.engines.base import EngineCapabilities, Hypothesis, Window
+from ml.stt.engines.options import check_range, read_settings, spoken_languages
 from ml.types import Word
 from ml.workers import WorkerPool
 
@@ -43,7 +47,7 @@ NOISE_WORD_CONFIDENCE = 0.15
 """Measured in noise: leaving out words under 0.1 to 0.3 takes out far more wrong words than right ones."""
 
 CONFIDENCE_MAP = ((0.0, 0.15), (0.15, 0.24), (0.5, 0.37), (0.7, 0.56), (0.87, 0.68), (0.95, 0.8), (1.0, 0.92))
-"""Posterior of a word → share of words that are right at it, over clean and noisy speech (`benchmarks/confidence.py`)."""
+"""Posterior of a word → share of words that are right at it, in clean and noisy speech (`benchmarks/confidence.py`)."""
 
 _VARIANT = re.compile(r"\(\d+\)$")  # "to(2)" is the second pronunciation of "to"
 _FILLER_STARTS = ("<", "[", "+")  # <s>, <sil>, [NOISE], ++SMACK++
@@ -96,6 +100,9 @@ def _capabilities(languages: frozenset[str], processes: int) -> EngineCapabiliti
         word_times=True,
         word_confidences=True,
         noise_confidence=NOISE_CONFIDENCE,
+        noise_word_confidence=NOISE_WORD_CONFIDENCE,
+        confidence_map=CONFIDENCE_MAP,
+        alternatives=True,
     )
 
 
@@ -160,6 +167,18 @@ class Decoder:
         if "jsgf" in config:
             config = {"lm": None, **config}  # else the wheel's language model is searched too
         self._decoder = SphinxDecoder(loglevel="FATAL", **config)
+
+    def decode_n_best(
+        self, pcm: bytes, count: int
+    ) -> tuple[list[tuple[str, float, float, float]], list[tuple[str, float]]]:
+        """What `decode` gives, and up to `count` different texts with their scores, the best first."""
+        words = self.decode(pcm)
+        texts: dict[str, float] = {}
+        if count and words:
+            for entry in itertools.islice(self._decoder.nbest() or (), count * _PATHS_A_TEXT):
+                if entry.hypstr and entry.score > 0 and len(texts) < count:
+                    texts.setdefault(entry.hypstr, math.log(entry.score) * _SCORE_SCALE)
+        return words, list(texts.items())
 
     def decode(self, pcm: bytes) -> list[tuple[str, float, float, float]]:
         """16 kHz mono s16le → (word, start seconds, end seconds, posterior probability in the word lattice)."""
