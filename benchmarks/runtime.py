@@ -21,7 +21,7 @@ import ml.stt
 import ml.tts
 from ml import devices, runtime
 from ml.audio.decode import decode
-from ml.batching import Batcher, wait_for
+from ml.batching import Batcher, result_of
 from ml.residency import ModelPool, ModelSpec
 from ml.stt import recognition
 from ml.stt.engines.base import EngineCapabilities, Window
@@ -101,7 +101,7 @@ def measure_latency():
     for max_batch, window in ((1, 0.0), (16, 5.0)):
         engine = Network(max_batch=max_batch, layers=1)
         pool, batcher = made(lambda engine=engine: engine)
-        through = partial(lambda b: wait_for(b.submit("x/network", item, call=compute)), batcher)
+        through = partial(lambda b: result_of(b.submit("x/network", item, call=compute)), batcher)
         compare(f"network, batches of {max_batch}", partial(engine.compute, [item]), through, 1000, window)
         batcher.close()
         pool.close()

@@ -15,15 +15,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ml import errors
 from ml.fair_queue import FairQueue, Work
-from ml.residency import CANCEL_POLL_SECONDS, ModelPool, ModelSpec
+from ml.residency import ModelPool, ModelSpec
 from ml.types import Caller, Priority
+from ml.waiting import CANCEL_POLL_SECONDS, JointCancel, wait_for
 
 log = logging.getLogger(__name__)
 
@@ -154,13 +154,13 @@ class Batcher:
         try:
             for item in items:
                 if len(under_way) >= width:
-                    yield wait_for(under_way.popleft(), cancel)
+                    yield result_of(under_way.popleft(), cancel)
                 work = Work(item, call, options, caller, cost(item), cancel, probe)
                 self._enqueue(model_id, work, patient=patient)
                 under_way.append(work.future)
                 patient = True
             while under_way:
-                yield wait_for(under_way.popleft(), cancel)
+                yield result_of(under_way.popleft(), cancel)
         finally:
             for future in under_way:
                 future.cancel()
@@ -369,36 +369,13 @@ class Batcher:
             lane.compute_seconds += time.perf_counter() - started
 
 
-class _JointCancel(threading.Event):
-    """Set when every caller of a batch has left: one who stays gets his result."""
-
-    def __init__(self, events: Sequence[threading.Event]) -> None:
-        super().__init__()
-        self._events = events
-
-    def is_set(self) -> bool:
-        return all(event.is_set() for event in self._events)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self.is_set() and (deadline is None or time.monotonic() < deadline):
-            time.sleep(CANCEL_POLL_SECONDS)
-        return self.is_set()
-
-
-def wait_for(future: Future[Result], cancel: threading.Event | None = None) -> Result:
-    """The future's result. When `cancel` is set first, the future is cancelled and `Cancelled` raised."""
-    while True:
-        try:
-            return future.result(None if cancel is None else CANCEL_POLL_SECONDS)
-        except CancelledError:
-            raise errors.Cancelled("The request was cancelled.") from None
-        except FutureTimeout:
-            if future.done():  # it came just now, or raised a time-out of its own
-                return future.result()
-        if cancel is not None and cancel.is_set():
-            future.cancel()
-            raise errors.Cancelled("The request was cancelled.")
+def result_of(future: Future[Result], cancel: threading.Event | None = None) -> Result:
+    """The future's result. When `cancel` is set first, its work is dropped, and `Cancelled` raised."""
+    try:
+        return wait_for(future, cancel)
+    except errors.Cancelled:
+        future.cancel()
+        raise
 
 
 def _limits(spec: ModelSpec, engine: Any) -> tuple[int, int]:
@@ -432,7 +409,7 @@ def _cancel_of(batch: list[Work]) -> threading.Event | None:
     if len(events) == 1:
         return events[0]
     given = [event for event in events if event is not None]
-    return _JointCancel(given) if len(given) == len(events) else None
+    return JointCancel(given) if len(given) == len(events) else None
 
 
 def _has_left(work: Work) -> bool:

@@ -7,50 +7,28 @@
 
 A model that nobody uses is freed when it was idle for long enough, or, least recently used first, when another needs
 the room; a model in use never is. A load that fails is reported, and tried again only after a while.
-
-Memory is what the engine says (`memory_bytes()`), or else by how much the process grew while it loaded, which two
-loads side by side blur; on a GPU, where an engine says nothing, it is the estimate.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ml import devices, errors
+from ml.loading import ModelSpec, load_measured, return_memory
+from ml.waiting import wait_for
+
+__all__ = ["ModelPool", "ModelSpec", "ModelState", "Status"]
 
 log = logging.getLogger(__name__)
 
-CANCEL_POLL_SECONDS = 0.05
-"""How long a cancelled wait may go unnoticed."""
-
 Status = Literal["registered", "loading", "ready", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
-    """How to load a model. Whatever `load` returns has `close()`, and may have `memory_bytes() -> int`."""
-
-    id: str  # "<task>/<name>": the same for all versions
-    task: str
-    name: str
-    version: str
-    engine: str  # e.g. "sherpa"
-    load: Callable[[], Any]  # raises `ModelInvalid`, `EngineFailed` or anything else
-    device: str = devices.CPU  # or "cuda:0", …
-    estimated_bytes: int = 0  # of the device's memory; room for it is made before loading
-    pinned: bool = False  # once loaded, freed only when unregistered or replaced
-    max_batch: int | None = None  # items that one call computes; None: as the engine's capabilities say
-    concurrency: int | None = None  # calls side by side; None: as the engine's capabilities say
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +270,7 @@ class ModelPool:
                 model.waiters += 1
                 waited_for = model
             try:
-                _wait(loading, cancel, deadline)
+                wait_for(loading, cancel, deadline=deadline)
             except BaseException:
                 with self._lock:
                     model.waiters -= 1
@@ -325,7 +303,7 @@ class ModelPool:
             with self._lock:
                 self._residents.remove(resident)
         if unused:
-            _return_memory()
+            return_memory()
 
     # ── Loading ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -375,7 +353,7 @@ class ModelPool:
             evicted = self._reserve(spec)
         try:
             self._close(evicted)
-            engine, memory_bytes = _load_measured(spec)
+            engine, memory_bytes = load_measured(spec)
         except BaseException:
             with self._lock:
                 self._reserved.remove(spec)
@@ -458,38 +436,3 @@ def _status(model: _Model) -> Status:
     if model.loading is not None:
         return "loading"
     return "failed" if model.error is not None else "registered"
-
-
-def _wait(loading: Future[None], cancel: threading.Event | None, deadline: float | None) -> None:
-    while True:
-        try:
-            return loading.result(CANCEL_POLL_SECONDS if cancel is not None or deadline is not None else None)
-        except FutureTimeout:
-            pass
-        if cancel is not None and cancel.is_set():
-            raise errors.Cancelled("The request was cancelled.")
-        if deadline is not None and time.monotonic() > deadline:
-            raise errors.EngineUnavailable("The model is still being loaded.")
-
-
-def _load_measured(spec: ModelSpec) -> tuple[Any, int]:
-    before = devices.resident_bytes()
-    try:
-        engine = spec.load()
-        told = getattr(engine, "memory_bytes", None)
-        if callable(told):
-            return engine, int(told())
-    except errors.MlError:
-        raise
-    except BaseException as error:  # SystemExit too: who waits for the load has to hear of it
-        log.exception("model did not load", extra={"model": spec.id})
-        raise errors.EngineFailed(f"{spec.id} could not be loaded: {type(error).__name__}: {error}") from error
-    grown = devices.resident_bytes() - before
-    return engine, grown if devices.memory_kind(spec.device) == "host" and grown > 0 else spec.estimated_bytes
-
-
-def _return_memory() -> None:
-    """glibc keeps what was freed in its arenas, so that a server that swapped models would look as if it leaked."""
-    gc.collect()
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)

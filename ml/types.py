@@ -1,4 +1,4 @@
-"""Frozen types that cross the borders of `ml`. Seconds are floats from the start of the audio; probabilities are 0–1."""
+"""Frozen types that cross the borders of `ml`. Seconds are floats from the start of the audio, probabilities 0–1."""
 
 from __future__ import annotations
 
