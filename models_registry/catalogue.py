@@ -76,11 +76,12 @@ def recognise_layout(revision: HubRevision) -> CatalogueEntry | None:
         files = (match_of("encoder"), match_of("decoder"), match_of("joiner"), "tokens.txt")
     elif {"tokens.txt", "voices.bin", "model.onnx"} <= names:
         entry = {"task": "tts", "family": "kokoro", "engine": "sherpa", "format": "kokoro", "sample_rate": 24_000}
-        files = ("model.onnx", "voices.bin", "tokens.txt", "lexicon*.txt", "espeak-ng-data/*")
+        files = ("model.onnx", "voices.bin", "tokens.txt", "espeak-ng-data/*")
     elif "tokens.txt" in names and any(file.startswith("espeak-ng-data/") for file in names):
         onnx = sorted(file for file in names if file.endswith(".onnx") and "/" not in file)
         if len(onnx) == 1:
             entry = {"task": "tts", "family": "piper", "engine": "sherpa", "format": "vits", "sample_rate": 22_050}
+            entry["settings"] = {"model": onnx[0]}
             files = (onnx[0], "tokens.txt", "espeak-ng-data/*")
     if not entry or None in files:
         return None

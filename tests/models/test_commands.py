@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 from django.core.management.base import CommandError
 
+from ml import runtime as ml_runtime
+from ml.artifacts import ModelFolder, ModelManifest
+from ml.engines import LOADERS
 from ml.evaluation import normalise
+from ml.stt import registry as stt_registry
 from models_registry import folders
+from models_registry.catalogue import catalogue
 from models_registry.models import ModelVersion
 from tests.conftest import OWNED_AUDIO
 from tests.models.support import models
@@ -106,12 +111,20 @@ def test_pull_list_shows_the_catalogue(capsys) -> None:
         assert entry["megabytes"] > 0
 
 
-def test_catalogue_names_engines_that_exist() -> None:
-    from ml.engines import LOADERS
-    from models_registry.catalogue import catalogue
-
+def test_catalogue_says_what_the_engines_understand() -> None:
+    """Each entry's engine exists, and knows every setting and capability that the entry names."""
     for entry in catalogue().values():
         assert (entry.task, entry.engine, entry.format) in LOADERS, entry.name
+        if entry.task in ("stt", "tts"):
+            manifest = ModelManifest(
+                entry.task, entry.family, entry.name, "1", entry.engine, entry.format, entry.languages,
+                entry.sample_rate, entry.capabilities, entry.settings,
+            )  # fmt: skip
+            made = ModelFolder(Path("nowhere"), manifest)
+            tell = ml_runtime.static_function(made, "capabilities")
+            assert tell is None or tell(ml_runtime.for_engine(made).manifest).languages
+            if entry.task == "stt":
+                assert stt_registry.describe(made).name == entry.name
 
 
 # ── Evaluating ──────────────────────────────────────────────────────────────────────────────────────────────────────
