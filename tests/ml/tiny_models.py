@@ -486,5 +486,99 @@ def save_ctc(folder, *, metadata=None, name="tone-ctc", settings=None):
     return write_manifest(folder, engine="sherpa", format="ctc", name=name, settings=settings)
 
 
+def save_embedding(folder, *, metadata=None, file="model.onnx", manifest=True):
+    """A "voice" is the mean of log-mel energies, less their mean."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {
+        "framework": "wespeaker",
+        "language": "en",
+        "output_dim": _MEL_BINS,
+        "sample_rate": 16_000,
+        "normalize_samples": 1,
+        "feature_normalize_type": "",
+    }
+    _save_onnx(
+        folder / file,
+        [
+            ("ReduceMean", ["x"], ["mean"], {"axes": [1], "keepdims": 0}),
+            ("ReduceMean", ["mean"], ["level"], {"axes": [1], "keepdims": 1}),
+            ("Sub", ["mean", "level"], ["embedding"], {}),
+        ],
+        [("x", "f", ["N", "T", _MEL_BINS])],
+        [("embedding", "f", ["N", _MEL_BINS])],
+        {},
+        about if metadata is None else metadata,
+    )
+    if manifest:
+        return write_manifest(folder, task="speaker", engine="sherpa", format="embedding", name="tone-voice")
+    return None
+
+
+def save_diarization(folder, *, settings=None):
+    """Deep tones are one local speaker, high tones another: told by the mean of |x| and of its differences."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mixing = np.zeros((7, 2, 1), np.float32)
+    mixing[1, :, 0] = 20.0, -40.0  # |x| well over its differences: up to 1 kHz
+    mixing[2, :, 0] = -8.0, 20.0
+    bias = np.array([0.5, 0, 0, -99, -99, -99, -99], np.float32)
+    pool = {"kernel_shape": [400], "strides": [160]}
+    _save_onnx(
+        folder / "segmentation.onnx",
+        [
+            ("Abs", ["x"], ["size"], {}),
+            ("AveragePool", ["size"], ["energy"], pool),
+            ("Conv", ["x", "difference"], ["change"], {"pads": [1, 0]}),
+            ("Abs", ["change"], ["speed"], {}),
+            ("AveragePool", ["speed"], ["pitch"], pool),
+            ("Concat", ["energy", "pitch"], ["both"], {"axis": 1}),
+            ("Conv", ["both", "mixing", "bias"], ["scores"], {}),
+            ("Transpose", ["scores"], ["turned"], {"perm": [0, 2, 1]}),
+            ("LogSoftmax", ["turned"], ["y"], {"axis": -1}),
+        ],
+        [("x", "f", ["N", 1, "T"])],
+        [("y", "f", ["N", "S", 7])],
+        {"difference": np.array([[[-1.0, 1.0]]], np.float32), "mixing": mixing, "bias": bias},
+        {
+            "num_speakers": 3,
+            "powerset_max_classes": 2,
+            "num_classes": 7,
+            "sample_rate": 16_000,
+            "window_size": 160_000,
+            "receptive_field_size": 400,
+            "receptive_field_shift": 160,
+        },
+    )
+    save_embedding(folder, file="embedding.onnx", manifest=False)
+    return write_manifest(
+        folder, task="diarization", engine="sherpa", format="pyannote", name="tone-turns", settings=settings
+    )
+
+
+def save_punctuation(folder, *, metadata=None):
+    """A full stop after "river", a comma after "city", a question mark after "why"."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = ["<unk>", "the", "city", "river", "why", "walked", "along"]
+    marks = ["<unk>", "_", "，", "。", "？", "、"]
+    table = np.zeros((len(tokens), len(marks)), np.float32)
+    table[:, 1] = 1.0
+    for word, mark in (("city", "，"), ("river", "。"), ("why", "？")):
+        table[tokens.index(word), marks.index(mark)] = 2.0
+    about = {
+        "tokens": "|".join(tokens),
+        "punctuations": "|".join(marks),
+        "unk_symbol": "<unk>",
+        "vocab_size": len(tokens),
+    }
+    _save_onnx(
+        folder / "model.onnx",
+        [("Gather", ["table", "inputs"], ["logits"], {"axis": 0}), ("Identity", ["text_lengths"], ["lengths"], {})],
+        [("inputs", "j", ["N", "T"]), ("text_lengths", "j", ["N"])],
+        [("logits", "f", ["N", "T", len(marks)]), ("lengths", "j", ["N"])],
+        {"table": table},
+        about if metadata is None else metadata,
+    )
+    return write_manifest(folder, task="punctuation", engine="sherpa", format="ct_transformer", name="tiny-marks")
+
+
 if __name__ == "__main__":
     train_whisper()
