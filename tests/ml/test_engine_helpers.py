@@ -83,11 +83,6 @@ def test_missing_metadata_is_refused(tmp_path, save, file, name):
 
 def test_what_only_the_child_finds_is_refused(tmp_path):
     folder = tiny_models.save_punctuation(tmp_path / "m")
-    metadata_without(folder.path / "model.onnx", "vocab_size")  # which not every version of the library asks for
-    try:
-        engines.load(folder)
-    except errors.ModelInvalid as error:
-        assert "cannot be loaded" in error.message
     corrupt = (folder.path / "model.onnx").read_bytes().replace(b"Gather", b"Gatter")
     (folder.path / "model.onnx").write_bytes(corrupt)
     with pytest.raises(errors.ModelInvalid, match="cannot be loaded"):

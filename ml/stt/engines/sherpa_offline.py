@@ -133,7 +133,7 @@ def transducer_arguments(
         checks.read_onnx(parts["encoder"])
         facts = checks.require_metadata(parts["decoder"], (), numbers=("vocab_size", "context_size"))
         checks.require_vocabulary(parts["decoder"], facts, tokens)
-    arguments = {part: str(path) for part, path in parts.items()}
+    arguments: dict[str, Any] = {part: str(path) for part, path in parts.items()}
     arguments |= _common(folder, settings) | {
         "tokens": str(tokens_file),
         "sample_rate": folder.manifest.sample_rate,
@@ -149,7 +149,8 @@ def transducer_arguments(
     if settings.lm:
         path = sherpa.regular_file(folder, settings.lm)
         checks.require_shape(path, checks.read_onnx(path), inputs=2, outputs=1)
-        arguments |= {"lm": str(path), "lm_scale": settings.lm_scale}
+        arguments["lm"] = str(path)
+        arguments["lm_scale"] = settings.lm_scale
     return arguments, tokens
 
 

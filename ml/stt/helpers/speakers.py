@@ -41,7 +41,7 @@ class SpeakerEmbedder(Protocol):
     dimension: int
 
     def embed(self, samples: PcmSamples) -> NDArray[np.float32]:
-        """(T,) int16, 16 kHz, half a second and more of one speaker → (dimension,) of length 1. Raises `EngineFailed`."""
+        """(T,) int16, 16 kHz, half a second and more of one speaker → (dimension,), of length 1. `EngineFailed`."""
         ...
 
 
