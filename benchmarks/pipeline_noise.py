@@ -87,6 +87,7 @@ def measure(clips, folder, name, noise, level_db):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--levels", type=int, nargs="*", default=LEVELS_DB)
     arguments = parser.parse_args()
     longest, step = (12.0, 1) if arguments.all else (7.2, 2)
     clips = [c for c in real_clips() if 1.9 < c.duration_seconds < longest and "stereo" not in c.path.name][::step]
@@ -95,7 +96,7 @@ def main():
     print("| noise        | raw   | pipeline | cleaned |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         measure(clips, Path(folder), "clean", None, None)
-        for level_db in LEVELS_DB:
+        for level_db in arguments.levels:
             for name in ("white", "pink", "babble"):
                 measure(clips, Path(folder), name, getattr(noises, name), level_db)
 

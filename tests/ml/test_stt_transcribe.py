@@ -24,7 +24,7 @@ from tests.ml.stt_support import (
     write_pcm,
 )
 
-STAGES = ("decode", "high_pass", "vad", "recognise", "punctuate", "truecase", "itn", "score")
+STAGES = ("decode", "vad", "recognise", "punctuate", "truecase", "itn", "score")
 """Of clean English speech, with nothing installed."""
 
 WORDS = TranscriptionOptions(word_timestamps=True)

@@ -11,7 +11,7 @@ from ml import errors
 from ml.audio.decode import DecodedAudio, decode
 from ml.stt import vad
 from ml.stt.frontend import echo, noise
-from ml.stt.frontend.high_pass import high_pass
+from ml.stt.frontend.high_pass import has_rumble, high_pass
 from ml.stt.frontend.snr import utterance_snr_db
 from ml.stt.stages import forced, wanted
 from ml.types import TranscriptionOptions
@@ -38,7 +38,7 @@ def clean_before_vad(
     audio: DecodedAudio, options: TranscriptionOptions, stage: StageTimer, *, cancel: threading.Event | None = None
 ) -> DecodedAudio:
     """What is done to all of the audio. Raises what `decode` raises, about the reference, and `Cancelled`."""
-    if wanted("high_pass", options):
+    if wanted("high_pass", options) and (forced("high_pass", options) or has_rumble(audio)):
         with stage("high_pass"):
             audio = high_pass(audio, cancel=cancel)
     if options.reference_audio is not None and wanted("echo_cancellation", options):

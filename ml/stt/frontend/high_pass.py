@@ -22,8 +22,28 @@ from ml.types import PcmSamples
 CUTOFF_HZ = 80.0
 """-3 dB here, -16 dB at 50 Hz and -10 dB at 60 Hz; the lowest voices begin at about 80 Hz."""
 
+RUMBLE_HZ = 65.0
+MIN_SHARE = 0.01
+"""Of the power under `RUMBLE_HZ`. With less there is nothing to gain, and a recogniser near a tie may tip over it."""
+
 ORDER = 4
+_FRAME_SAMPLES, _FRAMES = 8192, 256
 _REACH_SAMPLES = 2048  # 128 ms on either side: the response has died away to 1e-4 of its peak
+
+
+def has_rumble(audio: DecodedAudio) -> bool:
+    """Whether more than `MIN_SHARE` of the power lies under `RUMBLE_HZ`, by up to 256 half-second frames."""
+    frames = max(1, len(audio.samples) // _FRAME_SAMPLES)
+    window = np.hanning(_FRAME_SAMPLES).astype(np.float32)
+    below = total = 0.0
+    edge = round(RUMBLE_HZ * _FRAME_SAMPLES / SAMPLE_RATE)
+    for frame in range(0, frames, -(-frames // _FRAMES)):
+        samples = audio.samples[frame * _FRAME_SAMPLES : (frame + 1) * _FRAME_SAMPLES].astype(np.float32)
+        powers = np.square(np.abs(np.fft.rfft(samples * window[: len(samples)])))
+        below += float(powers[: edge + 1].sum())
+        total += float(powers.sum())
+    audio.release_pages()
+    return below > MIN_SHARE * total
 
 
 def high_pass(audio: DecodedAudio, *, cancel: threading.Event | None = None) -> DecodedAudio:
