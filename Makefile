@@ -3,19 +3,25 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+TEST_PROCESSES ?= 2
 
-.PHONY: run test check format schema clean help
+.PHONY: run test test-gpu check format clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve
 
+# Two processes, each with a database and a server of its own; a file's tests stay together.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+
+# On a machine with a CUDA device: compares its results with the CPU's.
+test-gpu: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m gpu $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy .
+	PYTHONPATH=.:platform $(BIN)/mypy .
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

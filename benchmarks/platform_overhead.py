@@ -37,8 +37,15 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        env = {**os.environ, "DATA_DIR": data_dir, "PORT": str(self.port), "LOG_LEVEL": "WARNING", "ENV_FILE": os.devnull,
-               "RATE_LIMIT_ACTOR_PER_MINUTE": "1000000", "RATE_LIMIT_ORGANIZATION_PER_MINUTE": "1000000"}  # fmt: skip
+        env = {
+            **os.environ,
+            "DATA_DIR": data_dir,
+            "PORT": str(self.port),
+            "LOG_LEVEL": "WARNING",
+            "ENV_FILE": os.devnull,
+            "RATE_LIMIT_ACTOR_PER_MINUTE": "1000000",
+            "RATE_LIMIT_ORGANIZATION_PER_MINUTE": "1000000",
+        }
         started = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "serve"], cwd=ROOT, env=env, stdout=subprocess.DEVNULL
@@ -123,8 +130,11 @@ def measure_synthesis(server: Server, key: str) -> None:
     one = Caller(server, key, 200)
     one.run()
     added = [total - engine for total, engine in zip(one.seconds, one.engine, strict=True)]
-    print(f"one client      p50 {1e3 * statistics.median(one.seconds):6.1f} ms  engine {1e3 * statistics.median(one.engine):5.1f} ms"
-          f"  platform adds {1e3 * statistics.median(added):5.1f} ms")  # fmt: skip
+    p50, engine = statistics.median(one.seconds), statistics.median(one.engine)
+    print(
+        f"one client      p50 {1e3 * p50:6.1f} ms  engine {1e3 * engine:5.1f} ms"
+        f"  platform adds {1e3 * statistics.median(added):5.1f} ms"
+    )
     callers = [Caller(server, key, 60) for _ in range(16)]
     started = time.perf_counter()
     for caller in callers:
