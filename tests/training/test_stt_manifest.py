@@ -74,7 +74,7 @@ def test_shards_weights_and_speakers(make_config, corpus):
     (corpus.parent / "shard-0.jsonl").write_text("".join(lines[:4]), encoding="utf-8")
     (corpus.parent / "shard-1.jsonl").write_text("".join(lines[4:]), encoding="utf-8")
     source = {"manifest": str(corpus.parent / "shard-*.jsonl"), "weight": 2.5, "speakers": ["s0"]}
-    data = prepare(make_config(data__train=[source]))
+    data = prepare(make_config(data__train=[source], tokenizer__alphabet="doremifa"))
     assert [item.audio.name for item in data.train] == ["0.wav", "2.wav", "4.wav", "6.wav"]
     assert {item.weight for item in data.train} == {2.5}
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
 from training.stt.config import ModelSettings
 from training.stt.decode import beam_search, ctc_score, greedy_search, rescore
-from training.stt.loss import transducer_loss
+from training.stt.loss import skew, transducer_loss
 from training.stt.model import Transducer, subsampled
 
 SMALL = {"d_model": 32, "num_heads": 2, "num_layers": 2, "ffn_dim": 64, "conv_kernel": 7, "joiner_dim": 24}
@@ -82,3 +84,22 @@ def test_transducer_loss_is_the_sum_over_alignments():
     expected = -torch.logaddexp(first, second)
     loss = transducer_loss(logits, torch.tensor([2]), torch.tensor([[1]]), torch.tensor([1]))
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_one_symbol_a_frame_is_the_sum_over_such_alignments():
+    """T = 4 frames, U = 2 labels: every choice of two frames that emit; the last is a blank."""
+    encoded, predicted = torch.randn(1, 4, 1, 5), torch.randn(1, 3, 5)
+    project = torch.nn.Linear(5, 3)
+    targets, lengths = torch.tensor([[1, 2]]), torch.tensor([2])
+    p = project(torch.tanh(encoded + predicted[:, None])).log_softmax(-1)[0].detach()
+    paths = []
+    for emitting in itertools.combinations(range(3), 2):
+        score, label = torch.zeros(()), 0
+        for frame in range(4):
+            score = score + p[frame, label, targets[0, label] if frame in emitting else 0]
+            label += frame in emitting
+        paths.append(score)
+    expected = -torch.logsumexp(torch.stack(paths), 0)
+    skewed, steps = skew(encoded, torch.tensor([4]), lengths, labels=3)
+    loss = transducer_loss(project(torch.tanh(skewed + predicted[:, None])), steps, targets, lengths)
+    torch.testing.assert_close(loss.detach(), expected, atol=1e-5, rtol=1e-5)

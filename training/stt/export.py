@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,18 +133,19 @@ def _parts(model: Transducer) -> dict[str, Part]:
 
 
 def _write_graph(part: Part, path: Path, *, int8: bool) -> None:
-    module = part.module.eval()
-    program = torch.onnx.export(
-        module,
-        part.inputs,
-        input_names=list(part.input_names),
-        output_names=list(part.output_names),
-        dynamic_shapes=tuple(dict.fromkeys(axes, Dim.DYNAMIC) for axes in part.dynamic_axes),
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's exporter warns of its own deprecated calls
+        program = torch.onnx.export(
+            part.module.eval(),
+            part.inputs,
+            input_names=list(part.input_names),
+            output_names=list(part.output_names),
+            dynamic_shapes=tuple(dict.fromkeys(axes, Dim.DYNAMIC) for axes in part.dynamic_axes),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     if program is None:
         raise ExportInvalid(f"{path.name}: the exporter returned nothing")
     graph = program.model_proto
@@ -236,7 +238,7 @@ def write_manifest(
             name=config.name.replace("_", "-"),
             version=version,
             engine="sherpa",
-            format="onnx-int8" if int8 else "onnx",
+            format="transducer",
             languages=config.languages,
             sample_rate=config.model.sample_rate,
             capabilities={"word_times": True, "punctuation": False, "casing": False},
