@@ -71,7 +71,7 @@ def test_int8_folder_imports(make_config, tmp_path, monkeypatch):
     main()
     folder = artifacts.read(tmp_path / "int8")
     artifacts.verify(folder)
-    assert folder.manifest.format == "onnx-int8"
+    assert folder.manifest.format == "transducer"
     assert folder.manifest.settings == {"blank_penalty": 0.5}
     assert sorted(folder.manifest.files) == [*sorted(f"{name}.int8.onnx" for name in PARTS), "tokens.txt"]
 

@@ -8,7 +8,7 @@ the commonest spelling of a word a line, which then go before the list.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,8 +84,8 @@ class Truecaser:
         self._spellings = {**_SPELLINGS.get(language, {}), **(statistics or {})}
 
     def case(self, words: list[Word], *, starts_sentence: bool = True) -> list[Word]:
-        """Lower-case words, with their marks → cased ones; letters spelled one by one become one acronym."""
-        words = _join_letters(words) if self._language == "en" else list(words)
+        """Lower-case words, with their marks → cased ones; letters that spell a known acronym become it."""
+        words = _join_letters(words, self._spellings) if self._language == "en" else list(words)
         cased = []
         for index, word in enumerate(words):
             before, core, after = split_marks(word.text)
@@ -137,32 +137,34 @@ def _dated(words: list[Word], index: int) -> bool:
     return before in ("in", "of", "last", "next", "early", "late", "since", "until") or ordinal
 
 
-def _join_letters(words: list[Word]) -> list[Word]:
-    """ "u s a" → "USA": two letters in a row or more, at least one of which is no word of its own."""
+def _join_letters(words: list[Word], known: Collection[str]) -> list[Word]:
+    """ "u s a" → "USA", where that is known; other letters in a row stay apart, as capitals: "u m n" → "U M N"."""
     joined: list[Word] = []
     run: list[Word] = []
     for word in words:
         if run and (split_marks(run[-1].text)[2].strip(".") or not _is_letter(word.text)):
-            joined += _acronym(run)
+            joined += _spelled(run, known)
             run = []
         if _is_letter(word.text):
             run.append(word)
         else:
             joined.append(word)
-    return joined + _acronym(run)
+    return joined + _spelled(run, known)
 
 
-def _acronym(run: list[Word]) -> list[Word]:
-    # "a" and "i" at the edges are words: "is a b", not "is AB".
+def _spelled(run: list[Word], known: Collection[str]) -> list[Word]:
+    # "a" and "i" at the edges are words: "is a b", not "is A B".
     start, end = 0, len(run)
     while start < end and _letter(run[start]) in _AMBIGUOUS_LETTERS and end - start <= 2:
         start += 1
     if end - start < 2:
         return run
-    text = "".join(_letter(word).upper() for word in run[start:end]) + split_marks(run[end - 1].text)[2].replace(
-        "..", "."
-    )
-    return [*run[:start], merge(run[start:end], text)]
+    letters = run[start:end]
+    acronym = "".join(_letter(word) for word in letters)
+    if acronym not in known:
+        return [*run[:start], *(replace(word, text=word.text.upper()) for word in letters)]
+    text = acronym.upper() + split_marks(run[end - 1].text)[2].replace("..", ".")
+    return [*run[:start], merge(letters, text)]
 
 
 def _letter(word: Word) -> str:
