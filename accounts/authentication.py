@@ -46,7 +46,7 @@ def authenticate_credential(credential: str) -> Actor:
 
 def actor_of_key(key: str) -> Actor:
     row = (
-        ApiKey.objects.select_related("organization")
+        ApiKey.objects.select_related("organization__quota")  # limits come along: no query of their own
         .filter(prefix=keys.prefix_of(key) or "", organization__is_active=True)
         .first()
     )

@@ -62,7 +62,7 @@ def session_of_access_token(token: str) -> LoginSession:
     """The live session that an access token names, with its member, user and organisation."""
     session_id = _verified(AccessToken, token).get(SESSION_CLAIM)
     session = (
-        LoginSession.objects.select_related("membership__user", "membership__organization")
+        LoginSession.objects.select_related("membership__user", "membership__organization__quota")
         .filter(
             id=session_id,
             revoked_at=None,

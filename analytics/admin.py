@@ -1,12 +1,18 @@
-"""The history of usage."""
+"""The history of usage, and quotas."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from django import forms
 from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from analytics.models import UsageRecord
-from common.admin import OrganizationFilter, ReadOnlyAdmin, status_mark
+from analytics import quota
+from analytics.models import Quota, QuotaPeriod, UsageRecord
+from common.admin import OrganizationFilter, ReadOnlyAdmin, ScopedAdmin, become, status_mark
 from common.display import duration
 
 
@@ -36,3 +42,58 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     @admin.display(description="computing", ordering="compute_seconds")
     def compute(self, row: UsageRecord) -> str:
         return duration(row.compute_seconds)
+
+
+class QuotaForm(forms.ModelForm):
+    class Meta:
+        model = Quota
+        fields = (
+            "organization", "monthly_characters", "monthly_audio_seconds", "max_concurrent_jobs", "monthly_budget",
+            "price_per_million_characters", "price_per_audio_hour",
+        )  # fmt: skip
+
+    def clean(self) -> dict[str, Any] | None:
+        fields = super().clean() or self.cleaned_data
+        priced = fields.get("price_per_million_characters") or fields.get("price_per_audio_hour")
+        if fields.get("monthly_budget") is not None and not priced:
+            self.add_error("monthly_budget", "A budget needs a price.")
+        return fields
+
+
+@admin.register(Quota)
+class QuotaAdmin(ScopedAdmin):
+    """Operators give organisations limits; owners read theirs. No deletion: an empty field is no limit."""
+
+    operator_offers = frozenset({"add", "change"})
+    form = QuotaForm
+    list_display = (
+        "organization", "monthly_characters", "characters_used", "monthly_audio_seconds", "audio_used",
+        "monthly_budget", "max_concurrent_jobs",
+    )  # fmt: skip
+    list_select_related = ("organization",)
+    search_fields = ("organization__name", "organization__slug")
+    fields = QuotaForm.Meta.fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Quota]:
+        periods = QuotaPeriod.objects.filter(organization_id=OuterRef("organization_id"), month=quota.current_month())
+        return super().get_queryset(request).annotate(
+            characters=Subquery(periods.values("used_characters")[:1]),
+            audio_seconds=Subquery(periods.values("used_audio_seconds")[:1]),
+        )  # fmt: skip
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Quota | None = None) -> tuple[str, ...]:
+        return ("organization",) if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Quota, form: Any, change: bool) -> None:
+        fields = form.cleaned_data
+        organization = obj.organization if change else fields["organization"]
+        limits = {name: value for name, value in fields.items() if name != "organization"}
+        become(obj, quota.set_quota(organization=organization, **limits))
+
+    @admin.display(description="used this month")
+    def characters_used(self, row: Any) -> str:
+        return "–" if row.characters is None else f"{row.characters:,}"
+
+    @admin.display(description="used this month")
+    def audio_used(self, row: Any) -> str:
+        return "–" if row.audio_seconds is None else duration(float(row.audio_seconds))

@@ -1,4 +1,4 @@
-"""/api/v1/analytics/usage."""
+"""/api/v1/analytics/…"""
 
 from __future__ import annotations
 
@@ -95,3 +95,46 @@ class UsageView(JsonView):
             actor=self.actor, days=query.validated_data["days"], group_by=query.validated_data["group_by"]
         )
         return Response(summary)
+
+
+class QuotaLimitsSerializer(serializers.Serializer):
+    monthly_characters = serializers.IntegerField(allow_null=True)
+    monthly_audio_seconds = serializers.IntegerField(allow_null=True)
+    monthly_budget = serializers.FloatField(allow_null=True)
+    price_per_million_characters = serializers.FloatField()
+    price_per_audio_hour = serializers.FloatField()
+
+
+class AmountsSerializer(serializers.Serializer):
+    characters = serializers.IntegerField()
+    audio_seconds = serializers.FloatField()
+    cost = serializers.FloatField(help_text="At the prices of the limits.")
+
+
+class RemainingSerializer(serializers.Serializer):
+    characters = serializers.IntegerField(allow_null=True)
+    audio_seconds = serializers.FloatField(allow_null=True)
+    budget = serializers.FloatField(allow_null=True)
+
+
+class ConcurrencySerializer(serializers.Serializer):
+    limit = serializers.IntegerField(allow_null=True)
+    running = serializers.IntegerField()
+
+
+class QuotaView(JsonView):
+    access: ClassVar = {"GET": Access()}
+
+    class QuotaSerializer(serializers.Serializer):
+        period = serializers.CharField(help_text="The month, UTC: 2030-01.")
+        resets_at = serializers.DateTimeField()
+        limits = QuotaLimitsSerializer(help_text="null: no limit.")
+        used = AmountsSerializer()
+        reserved = AmountsSerializer(help_text="Held for jobs under way.")
+        remaining = RemainingSerializer(help_text="null: no limit.")
+        concurrency = ConcurrencySerializer(help_text="Jobs that compute at the same time.")
+
+    @extend_schema(responses={200: QuotaSerializer})
+    def get(self, request: Request) -> Response:
+        """What the organisation may use this month, has used, and has left."""
+        return Response(selectors.quota_state(organization=self.actor.organization))

@@ -1,9 +1,10 @@
-"""Sums usage by day and by group."""
+"""Sums usage by day and by group; says what a quota has left."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet, Sum
@@ -11,9 +12,12 @@ from django.db.models.functions import Coalesce, TruncDate
 from django.utils import timezone
 
 from accounts.actors import Actor
+from accounts.models import Organization
+from analytics import quota
 from analytics.models import Task, UsageRecord
 from common.access import owned_by
 from jobs.models import JobStatus
+from jobs.selectors import count_running
 
 _DONE = Q(status=JobStatus.SUCCEEDED)
 _SUMS = {
@@ -62,3 +66,47 @@ def _grouped(records: QuerySet[UsageRecord], group: str) -> list[dict[str, Any]]
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "stt_seconds": round(row["stt_seconds"], 3)}
+
+
+# ── Quota ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def quota_state(*, organization: Organization) -> dict[str, Any]:
+    """The organisation's limits, what it has used of them, and what it holds for jobs under way. None: no limit."""
+    limits, month = quota.limits_of(organization), quota.current_month()
+    period = quota.period_of(organization.id, month) if limits.metered else None
+    used = quota.used(period) if period else quota.used_by_records(organization.id, month)
+    reserved = quota.reserved(period) if period else quota.Amounts()
+    taken = used + reserved
+
+    def cost(amounts: quota.Amounts) -> float:
+        return round(float(limits.cost(amounts.characters, amounts.audio_seconds)), 6)
+
+    def shown(amounts: quota.Amounts) -> dict[str, Any]:
+        return {
+            "characters": amounts.characters, "audio_seconds": float(amounts.audio_seconds), "cost": cost(amounts)
+        }  # fmt: skip
+
+    def left(limit: int | Decimal | None, amount: float) -> float | None:
+        return None if limit is None else round(max(0, float(limit) - amount), 6)
+
+    characters = left(limits.characters, taken.characters)
+    return {
+        "period": f"{month:%Y-%m}",
+        "resets_at": quota.resets_at(month).isoformat().replace("+00:00", "Z"),
+        "limits": {
+            "monthly_characters": limits.characters,
+            "monthly_audio_seconds": limits.audio_seconds,
+            "monthly_budget": None if limits.budget is None else float(limits.budget),
+            "price_per_million_characters": float(limits.price_per_million_characters),
+            "price_per_audio_hour": float(limits.price_per_audio_hour),
+        },
+        "used": shown(used),
+        "reserved": shown(reserved),
+        "remaining": {
+            "characters": None if characters is None else int(characters),
+            "audio_seconds": left(limits.audio_seconds, float(taken.audio_seconds)),
+            "budget": left(limits.budget, cost(taken)),
+        },
+        "concurrency": {"limit": limits.concurrent_jobs, "running": count_running(organization.id)},
+    }

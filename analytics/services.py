@@ -1,10 +1,11 @@
-"""Writes usage records."""
+"""Writes usage records, and settles what was reserved for them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analytics import quota
 from analytics.models import UsageRecord
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ class Metered:
 
 
 def record(*, job: Job, metered: Metered) -> None:
-    """The job's one record; a second call changes nothing. Call it in the transaction that ends the job."""
+    """The job's one record, its reservation settled; a second call changes nothing. In the transaction that ends it."""
     UsageRecord.objects.bulk_create([_new_record(job, metered)], ignore_conflicts=True)
+    quota.settle(job, metered)
 
 
 def _new_record(job: Job, metered: Metered) -> UsageRecord:

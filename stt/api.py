@@ -29,6 +29,7 @@ from jobs.api import (
     item_error,
     job_filters,
 )
+from jobs.idempotency import idempotent
 from ml.stt import subtitles
 from ml.stt.stages import SWITCHABLE
 from ml.types import TranscriptionOptions
@@ -168,6 +169,7 @@ class TranscribeView(JsonView):
         parameters=[OpenApiParameter("language_hint", str, description="BCP-47 or ISO 639-1.")],
         responses={200: SttJobSerializer, 202: SttJobSerializer},
     )
+    @idempotent
     def post(self, request: Request) -> Response:
         """Transcribe a recording."""
         fields = validated(TranscribeSerializer, _form_and_query(request))
@@ -196,6 +198,7 @@ class BatchTranscribeView(JsonView):
         parameters=[OpenApiParameter("language_hint", str, description="BCP-47 or ISO 639-1.")],
         responses={200: TranscriptionBatchSerializer, 202: TranscriptionBatchSerializer},
     )
+    @idempotent
     def post(self, request: Request) -> Response:
         """Transcribe several recordings; one that cannot be used does not stop the others."""
         fields = validated(BatchTranscribeSerializer, _form_and_query(request))

@@ -6,24 +6,25 @@ import os
 import re
 import threading
 import uuid
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.db import transaction
+from django.db import connection, transaction
 
 from accounts.actors import Actor
+from analytics import quota
 from analytics.services import Metered
 from common import db, errors, storage
 from common.concurrency import in_request_context
-from jobs import queue
 from jobs import services as jobs
 from jobs.models import UNFINISHED
-from jobs.monitor import monitor
+from jobs.monitor import Watch, monitor
 from ml import stt as engine
 from ml.errors import AudioEmpty, AudioError, MlError
 from ml.stt.stages import check_switches
@@ -56,9 +57,11 @@ def transcribe(
     failed. Audio that nobody can decode is not kept.
     """
     _verify(options)
-    job = _create_job(actor, upload, reference, options, batch_id, jobs.running_now(), settings.STT_MAX_UPLOAD_BYTES)
+    cancel = cancel or threading.Event()
+    limit = settings.STT_MAX_UPLOAD_BYTES
+    job = _create_job(actor, upload, reference, options, batch_id, jobs.running_now(), limit, cancel)
     with jobs.ending(job):
-        _recognise(job, cancel or threading.Event())
+        _recognise(job, cancel)
     retention.forget_at_once(job=job, organization=actor.organization)
     return job
 
@@ -74,7 +77,7 @@ def submit(
     """A queued job. Wrong options and sizes are raised now, as by `transcribe`; wrong audio fails the job."""
     _verify(options)
     limit = settings.STT_MAX_ASYNC_UPLOAD_BYTES
-    return _create_job(actor, upload, reference, options, batch_id, {"is_async": True}, limit)
+    return _create_job(actor, upload, reference, options, batch_id, {"is_async": True}, limit, threading.Event())
 
 
 def run(*, job: SttJob) -> None:
@@ -83,9 +86,10 @@ def run(*, job: SttJob) -> None:
 
 
 def _recognise(job: SttJob, cancel: threading.Event) -> SttJob:
-    """Transcribes and ends the job as succeeded. Audio that nobody can decode is not kept."""
+    """Transcribes and ends the job as succeeded. Audio that nobody can decode, or the quota refuses, is not kept."""
     if job.audio is None:
         raise errors.NotFound("The audio has been deleted.", code="audio_deleted")
+    heard = _Heard(job)
     caller = Caller(tenant=str(job.organization_id), priority="batch" if job.is_async else "synchronous")
     try:
         with monitor.watching(job, cancel) as watch, db.released(), ExitStack() as files:
@@ -97,9 +101,10 @@ def _recognise(job: SttJob, cancel: threading.Event) -> SttJob:
                 caller=caller,
                 max_duration_seconds=settings.STT_MAX_DURATION_SECONDS,
                 cancel=cancel,
-                progress=watch.report,
+                progress=heard.reporting(watch),
+                on_duration=heard.reserve,
             )
-    except AudioError:
+    except (AudioError, errors.QuotaExceeded):
         _discard_audio(job)
         raise
     return _save(job, transcript)
@@ -202,11 +207,41 @@ def _create_job(
     batch_id: uuid.UUID | None,
     state: dict[str, Any],
     limit: int,
+    cancel: threading.Event,
 ) -> SttJob:
     """Stores the audio, with no transaction open, then writes the rows, and the task of a queued job."""
     _check_size(upload, limit)
+    quota.require_left(actor.organization, SttJob.task)
+    with _stored(actor, upload, reference) as keys:
+        return jobs.created_in_turn(
+            lambda: _write_rows(actor, upload, options, batch_id, state, *keys),
+            in_batch=batch_id is not None,
+            cancel=cancel,
+        )
+
+
+@contextmanager
+def _stored(actor: Actor, upload: UploadedFile, reference: UploadedFile | None) -> Iterator[tuple[str, str]]:
+    """The keys of the audio and of the far end's signal (or an empty one). Without a job they are not kept."""
     key = _store(actor, upload)
     reference_key = _store(actor, reference) if reference is not None and reference.size else ""
+    try:
+        yield key, reference_key
+    except BaseException:
+        storage.delete(key)
+        storage.delete(reference_key)
+        raise
+
+
+def _write_rows(
+    actor: Actor,
+    upload: UploadedFile,
+    options: TranscriptionOptions,
+    batch_id: uuid.UUID | None,
+    state: dict[str, Any],
+    key: str,
+    reference_key: str,
+) -> SttJob:
     with transaction.atomic():
         audio = AudioFile.objects.create(
             organization=actor.organization,
@@ -215,17 +250,16 @@ def _create_job(
             size_bytes=upload.size or 0,
             key=key,
         )
-        job = SttJob.objects.create(
-            **jobs.credentials(actor),
-            **state,
-            batch_id=batch_id,
-            audio=audio,
-            options=_kept_options(options),
-            reference_key=reference_key,
+        return jobs.create(
+            SttJob(
+                **jobs.credentials(actor),
+                **state,
+                batch_id=batch_id,
+                audio=audio,
+                options=_kept_options(options),
+                reference_key=reference_key,
+            )
         )
-        if job.is_async:
-            queue.enqueue(job)
-    return job
 
 
 def _kept_options(options: TranscriptionOptions) -> dict[str, Any]:
@@ -236,6 +270,35 @@ def _runtime_options(job: SttJob, reference: Path | None) -> TranscriptionOption
     """The job's options for the runtime. Word times cost nothing more, and subtitles and players need them later."""
     lists = {name: tuple(job.options.get(name, ())) for name in ("hotwords", "disable", "enable")}
     return TranscriptionOptions(**{**job.options, **lists, "word_timestamps": True, "reference_audio": reference})
+
+
+class _Heard:
+    """Reserves the audio once its length is known, and knows how much of it was heard, should the job be stopped."""
+
+    def __init__(self, job: SttJob) -> None:
+        self._job = job
+        self._duration_seconds = 0.0
+        self._before: float | None = None  # the share of the work that precedes recognition
+
+    def reserve(self, duration_seconds: float) -> None:
+        """Called between decoding and recognising; QuotaExceeded stops the work."""
+        self._duration_seconds = duration_seconds
+        try:
+            quota.reserve(self._job, quota.Amounts.of(audio_seconds=duration_seconds))
+        finally:
+            connection.close()  # a model runs next: see `db.released`
+
+    def reporting(self, watch: Watch) -> Callable[[float, str], None]:
+        """What the engine reports its progress to."""
+
+        def report(share: float, stage: str) -> None:
+            watch.report(share, stage)
+            if stage == "recognise":
+                self._before = share if self._before is None else self._before
+                heard = (share - self._before) / (1 - self._before)
+                self._job.metered = Metered(audio_seconds=round(heard * self._duration_seconds, 3))
+
+        return report
 
 
 def _save(job: SttJob, transcript: Transcript) -> SttJob:

@@ -37,14 +37,17 @@ def start_worker(started: list[subprocess.Popen[bytes]], *arguments: str) -> sub
     return process
 
 
-def enqueue(count: int) -> list[object]:
-    """Jobs of an organisation of their own, queued beside their tasks."""
+def enqueue(count: int, **limits: int) -> list[object]:
+    """Jobs of an organisation of their own, with a quota of `limits`, queued beside their tasks."""
     from accounts.actors import Actor
+    from analytics import quota
     from ml.types import SynthesisOptions
     from tests.conftest import make_tenant
     from tts import services
 
     tenant = make_tenant("")
+    if limits:
+        quota.set_quota(organization=tenant.organization, **limits)
     actor = Actor(organization=tenant.organization, role="owner", user=tenant.member("owner").user)
     return [
         services.submit(
@@ -82,10 +85,10 @@ def test_two_workers_share_a_queue(workers: list[subprocess.Popen[bytes]]) -> No
 
 def test_killed_workers_lose_nothing_and_bill_once(workers: list[subprocess.Popen[bytes]]) -> None:
     """Workers are killed again and again while sixty jobs run; each job ends once, with one usage record."""
-    from analytics.models import UsageRecord
+    from analytics.models import QuotaPeriod, Reservation, UsageRecord
     from tts.models import TtsJob
 
-    jobs = enqueue(60)
+    jobs = enqueue(60, monthly_characters=10_000)
     ids = [job.id for job in jobs]  # type: ignore[attr-defined]
     chance = random.Random(1)
     for _ in range(3):
@@ -102,6 +105,9 @@ def test_killed_workers_lose_nothing_and_bill_once(workers: list[subprocess.Pope
     billed = list(UsageRecord.objects.filter(job_id__in=ids).values_list("job_id", "characters"))
     assert sorted(key for key, _ in billed) == sorted(ids)
     assert dict(billed) == dict(TtsJob.objects.filter(id__in=ids).values_list("id", "characters"))
+    period = QuotaPeriod.objects.get(organization=jobs[0].organization)  # type: ignore[attr-defined]
+    assert (period.used_characters, period.reserved_characters) == (sum(dict(billed).values()), 0)
+    assert not Reservation.objects.filter(job_id__in=ids).exists()
 
 
 def test_a_stopped_worker_hands_its_job_back(workers: list[subprocess.Popen[bytes]]) -> None:

@@ -29,6 +29,7 @@ from jobs.api import (
     item_error,
     job_filters,
 )
+from jobs.idempotency import JobStream, idempotent
 from jobs.models import JobStatus
 from ml import audio
 from ml.types import SynthesisOptions, Voice
@@ -100,6 +101,7 @@ class SynthesizeView(JsonView):
             (202, "application/json"): TtsJobSerializer,
         },
     )
+    @idempotent
     def post(self, request: Request) -> Response | StreamingHttpResponse:
         """Speak a text: a finished job, or with `stream: true` the audio itself as it is made."""
         fields = validated(SynthesizeSerializer, request.data)
@@ -114,8 +116,7 @@ class SynthesizeView(JsonView):
             job = services.synthesize(actor=self.actor, request=synthesis, cancel=self.client_left)
             return Response(TtsJobSerializer(job, context={"request": request}).data)
         job, chunks = services.synthesize_stream(actor=self.actor, request=synthesis)
-        response = StreamingHttpResponse(in_thread(chunks), content_type=audio.CONTENT_TYPES[synthesis.format])
-        response["X-Job-ID"] = str(job.id)
+        response = JobStream(job, in_thread(chunks), content_type=audio.CONTENT_TYPES[synthesis.format])
         response["X-Sample-Rate"] = str(job.sample_rate)
         response["X-Accel-Buffering"] = "no"  # nginx would hold the first audio back
         return response
@@ -131,6 +132,7 @@ class SynthesizeBatchView(JsonView):
         )
 
     @extend_schema(request=BatchSerializer, responses={200: SynthesisBatchSerializer, 202: SynthesisBatchSerializer})
+    @idempotent
     def post(self, request: Request) -> Response:
         """Speak up to 100 texts; one that is wrong does not stop the others."""
         defaults = validated(BatchSerializer, request.data)

@@ -13,13 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 
 from accounts.actors import Actor
+from analytics.quota import Amounts
 from analytics.services import Metered
 from common import db, errors, storage
 from common.concurrency import in_request_context
-from jobs import queue
 from jobs import services as jobs
 from jobs.models import UNFINISHED, JobStatus
 from jobs.monitor import Watch, monitor
@@ -75,7 +74,9 @@ def synthesize(
     """
     cancel = cancel or threading.Event()
     plan = _plan(request, _caller(actor.organization.id), cancel)
-    job = _create_job(actor, plan, batch_id, jobs.running_now())
+    job = jobs.created_in_turn(
+        lambda: _create_job(actor, plan, batch_id, jobs.running_now()), in_batch=batch_id is not None, cancel=cancel
+    )
     with jobs.ending(job):
         _speak(job, plan.chunks, cancel)
     retention.forget_at_once(job=job, organization=actor.organization)
@@ -85,10 +86,7 @@ def synthesize(
 def submit(*, actor: Actor, request: SynthesisRequest, batch_id: uuid.UUID | None = None) -> TtsJob:
     """A queued job. What is wrong with the request is raised now, as by `synthesize`."""
     plan = _plan(request, _caller(actor.organization.id, "batch"), None)
-    with transaction.atomic():
-        job = _create_job(actor, plan, batch_id, {"is_async": True})
-        queue.enqueue(job)
-    return job
+    return _create_job(actor, plan, batch_id, {"is_async": True})
 
 
 def run(*, job: TtsJob) -> None:
@@ -259,7 +257,7 @@ def _plan(request: SynthesisRequest, caller: Caller, cancel: threading.Event | N
 
 def _create_job(actor: Actor, plan: _Plan, batch_id: uuid.UUID | None, state: dict[str, Any]) -> TtsJob:
     request = plan.request
-    return TtsJob.objects.create(
+    job = TtsJob(
         **jobs.credentials(actor),
         **state,
         batch_id=batch_id,
@@ -274,6 +272,7 @@ def _create_job(actor: Actor, plan: _Plan, batch_id: uuid.UUID | None, state: di
         options=_kept_options(plan.options),
         audio_key=storage.new_key(actor.organization.id, "tts", audio.EXTENSIONS[request.format]),
     )
+    return jobs.create(job, wanted=Amounts(characters=job.characters))
 
 
 def _kept_options(options: SynthesisOptions) -> dict[str, Any]:

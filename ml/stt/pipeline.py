@@ -51,8 +51,11 @@ def transcribe(
     max_duration_seconds: float = MAX_DURATION_SECONDS,
     cancel: threading.Event | None = None,
     progress: Progress | None = None,
+    on_duration: Callable[[float], None] | None = None,
 ) -> Transcript:
     """Transcribes a media file of any common format.
+
+    on_duration: called with the audio's seconds once it is decoded; what it raises ends the work before recognition.
 
     A segment's confidence is the mean of its words', weighted by their durations; the transcript's is the same mean
     over all of them, 0 where nothing was said. It compares results of one model only (see `ml.stt.confidence`).
@@ -69,6 +72,8 @@ def transcribe(
     with run.stage("decode"):
         audio = decode(path, max_duration_seconds=max_duration_seconds, cancel=cancel)
     with audio:
+        if on_duration is not None:
+            on_duration(audio.duration_seconds)
         run.report(_DECODED_SHARE, "vad")
         audio = frontend.clean_before_vad(audio, options, run.stage, cancel=cancel)
         with run.stage("vad"):

@@ -164,7 +164,7 @@ def _response(
 ) -> Response:
     body = errors.error_body(status, code=code, message=message, param=param, extra=extra)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    if status in (429, 503):
+    if status in (429, 503) or retry_after_seconds:
         headers["Retry-After"] = str(retry_after_seconds or 2)
     return Response(body, status=status, headers=headers)
 

@@ -131,6 +131,12 @@ def signed_url(request: HttpRequest, key: str) -> str:
     return request.build_absolute_uri(f"/api/v1/media/{token}/{Path(key).name[-12:]}")
 
 
+def renewed_url(request: HttpRequest, url: str) -> str:
+    """A fresh link to what an earlier `signed_url`, expired or not, leads to."""
+    token = url.rsplit("/", 2)[-2]
+    return signed_url(request, signing.loads(token, salt=_SALT))
+
+
 def key_of_token(token: str) -> str:
     """The object that a URL's token names; NotFound when it was changed or has expired."""
     try:

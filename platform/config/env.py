@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -46,6 +47,25 @@ def integer(name: str, default: int, *, minimum: int = 0) -> int:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
     if number < minimum:
         raise ImproperlyConfigured(f"{name} must be at least {minimum}, not {number}.")
+    return number
+
+
+def optional_integer(name: str) -> int | None:
+    """None where the variable is empty."""
+    return integer(name, 0) if text(name) else None
+
+
+def optional_decimal(name: str) -> Decimal | None:
+    """A number that is not negative; None where the variable is empty."""
+    value = text(name)
+    if not value:
+        return None
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        number = Decimal("nan")
+    if not number.is_finite() or number < 0:
+        raise ImproperlyConfigured(f"{name} must be a number that is not negative, such as 12.50, not {value!r}.")
     return number
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from common.models import OrganizationOwned
@@ -26,6 +27,9 @@ class JobStatus(models.TextChoices):
 
 
 UNFINISHED = (JobStatus.QUEUED, JobStatus.PROCESSING)
+
+MODELS = {"tts": "tts.TtsJob", "stt": "stt.SttJob"}
+"""By task."""
 
 
 class Job(OrganizationOwned):
@@ -61,3 +65,38 @@ class Job(OrganizationOwned):
 
     def __str__(self) -> str:
         return f"{self._meta.verbose_name} {self.id} ({self.status})"
+
+
+class IdempotencyRecord(OrganizationOwned):
+    """A request that may be sent again, and its answer. Only `jobs.idempotency` writes it.
+
+    `attempt` is the fence: whoever lost the record to another writes with an old one, and so nothing.
+    """
+
+    class Source(models.TextChoices):
+        HEADER = "header", "Idempotency-Key"
+        RETRY = "retry", "x-stainless-retry-count"
+
+    credential = models.CharField(max_length=64, help_text="Whose request: key:<id> or user:<id>.")
+    source = models.CharField(max_length=8, choices=Source.choices)
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the request.")
+    attempt = models.UUIDField()
+    started_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField()
+    awaited_at = models.DateTimeField(null=True, help_text="When somebody last waited for the answer.")
+    expires_at = models.DateTimeField(db_index=True)
+    status = models.PositiveSmallIntegerField(null=True, help_text="Of the answer; empty while it is being made.")
+    location = models.CharField(max_length=255, blank=True)
+    body = models.TextField(blank=True, help_text="JSON.")
+    job_ids = ArrayField(models.UUIDField(), default=list, help_text="The jobs in the answer.")
+    content_type = models.CharField(max_length=100, blank=True)
+    audio_key = models.CharField(max_length=255, blank=True, help_text="Of an answer that was streamed.")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["organization", "credential", "source", "key"], name="idempotency_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.key[:40]}"

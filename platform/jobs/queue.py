@@ -10,13 +10,15 @@ from importlib import import_module
 
 from django.apps import apps
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from analytics import quota
+from analytics.models import Reservation
 from common import context, errors
-from jobs import services
-from jobs.models import Job, JobStatus
+from jobs import selectors, services
+from jobs.models import MODELS, UNFINISHED, Job, JobStatus
 from jobs.monitor import LEASE_SECONDS
 from ml.errors import Cancelled, EngineFailed, EngineUnavailable, MlError
 
@@ -25,7 +27,8 @@ log = logging.getLogger(__name__)
 RUNNERS = {"tts": "tts.services", "stt": "stt.services"}
 """Modules whose `run(job=…)` computes a claimed job and ends it as succeeded, or raises."""
 
-MODELS = {"tts": "tts.TtsJob", "stt": "stt.SttJob"}
+SLOT_WAIT_SECONDS = 2
+"""When a job tries again that found as many of its organisation's jobs running as may."""
 
 
 class Later(Exception):
@@ -74,7 +77,7 @@ def _claim(kind: str, job_id: uuid.UUID) -> Job | None:
         attempts=F("attempts") + 1,
         worker=services.WORKER_NAME,
     )
-    job = model._default_manager.select_related("organization", "user", "api_key").filter(id=job_id).first()
+    job = model._default_manager.select_related("organization__quota", "user", "api_key").filter(id=job_id).first()
     if job is None or not claimed:
         if job is not None and job.status == JobStatus.PROCESSING:
             raise Later(int(LEASE_SECONDS))
@@ -87,7 +90,23 @@ def _claim(kind: str, job_id: uuid.UUID) -> Job | None:
             message=f"The worker was lost {settings.JOB_MAX_ATTEMPTS} times while it ran this job.",
         )
         return None
+    _wait_for_slot(job)
     return job
+
+
+def _wait_for_slot(job: Job) -> None:
+    """Gives a claimed job back, to be run later, where its organisation has more running than it may."""
+    limit = quota.limits_of(job.organization).concurrent_jobs
+    if limit is None:
+        return
+    with transaction.atomic():
+        services.lock_organization(job.organization_id)
+        if selectors.count_running(job.organization_id) <= limit:
+            return
+        type(job)._default_manager.filter(id=job.id, status=JobStatus.PROCESSING, attempts=job.attempts).update(
+            status=JobStatus.QUEUED, attempts=F("attempts") - 1, started_at=None, worker=""
+        )
+    raise Later(SLOT_WAIT_SECONDS)
 
 
 def _run_claimed(job: Job) -> None:
@@ -131,7 +150,7 @@ def fail_interrupted() -> int:
         lost = apps.get_model(label)._default_manager.filter(
             status=JobStatus.PROCESSING, is_async=False, heartbeat_at__lt=before
         )
-        for job in lost.order_by("created_at")[:1000]:
+        for job in lost.select_related("organization__quota").order_by("created_at")[:1000]:
             ended += services.end_without_result(
                 job,
                 status=JobStatus.FAILED,
@@ -139,6 +158,19 @@ def fail_interrupted() -> int:
                 message="The server was stopped while it ran this job.",
             )
     return ended
+
+
+def release_reservations() -> int:
+    """Ends reservations that nobody will settle: the process was lost while it stopped, or the limit was lifted."""
+    before = timezone.now() - timedelta(seconds=2 * LEASE_SECONDS)
+    released = 0
+    for task, label in MODELS.items():
+        # A job that has just ended may still be settled by the process that computed it.
+        alive = apps.get_model(label)._default_manager.filter(Q(status__in=UNFINISHED) | Q(finished_at__gt=before))
+        left = Reservation.objects.filter(task=task, created_at__lt=before).exclude(job_id__in=alive.values("id"))
+        for job_id in left.values_list("job_id", flat=True)[:1000]:
+            released += quota.release(job_id) is not None
+    return released
 
 
 _draining = False

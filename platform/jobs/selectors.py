@@ -6,12 +6,13 @@ import uuid
 from datetime import datetime
 from typing import TypeVar
 
+from django.apps import apps
 from django.db.models import QuerySet
 
 from accounts.actors import Actor
 from common import errors
 from common.access import owned_by
-from jobs.models import Job
+from jobs.models import MODELS, Job, JobStatus
 
 SomeJob = TypeVar("SomeJob", bound=Job)
 
@@ -29,6 +30,12 @@ def filtered(
     if created_after:
         jobs = jobs.filter(created_at__gt=created_after)
     return jobs.filter(api_key_id=key) if key else jobs
+
+
+def count_running(organization_id: uuid.UUID) -> int:
+    """How many of the organisation's jobs compute now, of all kinds."""
+    running = {"organization_id": organization_id, "status": JobStatus.PROCESSING}
+    return sum(apps.get_model(label)._default_manager.filter(**running).count() for label in MODELS.values())
 
 
 def get_batch(*, actor: Actor, jobs: QuerySet[SomeJob], batch_id: uuid.UUID) -> list[SomeJob]:

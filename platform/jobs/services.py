@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +16,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.actors import Actor
+from accounts.models import Organization
+from analytics import quota
 from analytics import services as usage
-from common import context, errors
+from common import context, db, errors
+from jobs import selectors
 from jobs.models import UNFINISHED, Job, JobStatus
 from ml.errors import Cancelled, MlError
 
@@ -24,6 +29,10 @@ log = logging.getLogger(__name__)
 WORKER_NAME = f"{socket.gethostname()}:{os.getpid()}"
 
 _KEPT = ("id", "created_at", "organization_id", "heartbeat_at", "attempts")
+
+SLOT_RETRY_SECONDS = 2
+BATCH_SLOT_SECONDS = 60
+"""How long an item of a batch waits for others of its organisation to end."""
 
 SomeJob = TypeVar("SomeJob", bound=Job)
 
@@ -42,6 +51,62 @@ def running_now() -> dict[str, Any]:
     """The fields of a new job that runs while its client waits."""
     now = timezone.now()
     return {"status": JobStatus.PROCESSING, "started_at": now, "heartbeat_at": now, "worker": WORKER_NAME}
+
+
+def create(job: SomeJob, *, wanted: quota.Amounts = quota.Amounts()) -> SomeJob:  # noqa: B008  frozen
+    """Writes a new job's row with what it reserves, and a queued job's task.
+
+    Raises, and then there is no row: QuotaExceeded; RateLimited `concurrency_limit` for a job that would run now while
+    as many of its organisation's run as may. A queued job waits for its turn instead (`jobs.queue`).
+    """
+    from jobs import queue
+
+    limits = quota.limits_of(job.organization)
+    if limits.none and not job.is_async:
+        job.save(force_insert=True)
+        return job
+    try:
+        with transaction.atomic():
+            if limits.concurrent_jobs is not None and job.status == JobStatus.PROCESSING:
+                _take_slot(job.organization_id, limits.concurrent_jobs)
+            job.save(force_insert=True)
+            if wanted:
+                quota.reserve(job, wanted)
+            if job.is_async:
+                queue.enqueue(job)
+    except errors.QuotaExceeded:
+        quota.warn_of_refusal(job.organization)
+        raise
+    return job
+
+
+def _take_slot(organization_id: uuid.UUID, limit: int) -> None:
+    lock_organization(organization_id)
+    if selectors.count_running(organization_id) >= limit:
+        raise errors.RateLimited(
+            f"The organization may have {limit} jobs running at once; wait for one to end, or send async=true.",
+            code="concurrency_limit",
+            retry_after_seconds=SLOT_RETRY_SECONDS,
+        )
+
+
+def lock_organization(organization_id: uuid.UUID) -> None:
+    """Until the transaction ends, nobody else counts the organisation's running jobs. Rows may still refer to it."""
+    Organization.objects.select_for_update(no_key=True).filter(id=organization_id).values_list("id").first()
+
+
+def created_in_turn(make: Callable[[], SomeJob], *, in_batch: bool, cancel: threading.Event) -> SomeJob:
+    """The job that `make` creates. An item of a batch waits while the concurrency limit refuses it."""
+    deadline = time.monotonic() + (BATCH_SLOT_SECONDS if in_batch else 0)
+    while True:
+        try:
+            return make()
+        except errors.RateLimited:
+            if time.monotonic() >= deadline:
+                raise
+        with db.released():
+            if cancel.wait(0.1):
+                raise Cancelled("The client left.")
 
 
 @contextmanager

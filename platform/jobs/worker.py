@@ -15,7 +15,7 @@ from procrastinate import App
 from procrastinate.contrib.django import app
 from procrastinate.exceptions import ConnectorException
 
-from jobs import queue
+from jobs import idempotency, queue
 from jobs.monitor import HEARTBEAT_SECONDS, LEASE_SECONDS, monitor
 from jobs.services import WORKER_NAME
 
@@ -73,12 +73,21 @@ async def _recover(worker_app: App) -> None:
                 with suppress(ConnectorException):  # another worker was quicker
                     await manager.retry_job(task)
             await manager.delete_old_jobs(nb_hours=24, include_failed=True)
-            await loop.run_in_executor(None, queue.fail_interrupted)
+            await loop.run_in_executor(None, _tidy)
             if time.monotonic() - purged_at > PURGE_SECONDS:
                 purged_at = time.monotonic()
                 await loop.run_in_executor(None, _purge)
         except Exception:
             log.exception("could not look for lost jobs; trying again")
+
+
+def _tidy() -> None:
+    try:
+        queue.fail_interrupted()
+        queue.release_reservations()
+        idempotency.purge()
+    finally:
+        connection.close()
 
 
 def _purge() -> None:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from accounts.actors import Actor
 from accounts.models import Organization
 from common import errors, storage
+from jobs import idempotency
 from jobs import services as jobs
 from jobs.models import UNFINISHED, Job
 from retention.models import DeletionRecord, Reason
@@ -114,6 +115,7 @@ def delete_audio(*, job: Job, reason: str, by: str = "") -> None:
 
 def delete_text(*, job: Job, reason: str, by: str = "") -> None:
     """Deletes what was said; times, sizes and usage stay."""
+    idempotency.forget(job=job)
     if isinstance(job, TtsJob):
         TtsJob.objects.filter(id=job.id).update(text="")
     else:
@@ -133,6 +135,7 @@ def delete_job(*, job: Job, by: str) -> None:
     """Deletes a finished job: its row, its audio and all that was derived."""
     keys = [job.audio_key] if isinstance(job, TtsJob) else _stt_keys(job)
     files = _delete_objects(*keys)
+    idempotency.forget(job=job)
     with transaction.atomic():
         audio = getattr(job, "audio", None)
         record(

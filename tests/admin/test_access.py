@@ -16,10 +16,11 @@ from tests.conftest import OWNED_AUDIO, PASSWORD, Tenant
 
 SCOPED = (
     "accounts/organization", "accounts/user", "accounts/membership", "accounts/loginsession", "accounts/apikey",
-    "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "admin/logentry",
+    "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "analytics/quota",
+    "admin/logentry",
 )  # fmt: skip
 ADDABLE = {"accounts/membership", "accounts/apikey"}
-ADDABLE_BY_OPERATORS = ADDABLE | {"accounts/organization", "accounts/user"}
+ADDABLE_BY_OPERATORS = ADDABLE | {"accounts/organization", "accounts/user", "analytics/quota"}
 SHARED = ("models_registry/modelversion",)
 HISTORIES = (
     "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "accounts/loginsession", "admin/logentry",
@@ -41,6 +42,7 @@ def fill(tenant: Tenant) -> Rows:
 
     from accounts.models import LoginSession
     from analytics.models import UsageRecord
+    from analytics.quota import set_quota
     from stt.models import AudioFile, SttJob
     from tts.models import TtsJob
 
@@ -63,6 +65,7 @@ def fill(tenant: Tenant) -> Rows:
             "tts/ttsjob": TtsJob.objects.get(**own).pk,
             "stt/sttjob": SttJob.objects.get(**own).pk,
             "stt/audiofile": AudioFile.objects.get(**own).pk,
+            "analytics/quota": set_quota(organization=tenant.organization, monthly_characters=1_000_000).pk,
             "analytics/usagerecord": UsageRecord.objects.filter(**own).first().pk,
             "admin/logentry": LogEntry.objects.get(user=tenant.member("owner").user).pk,
         }
@@ -253,8 +256,9 @@ def _more(tenant: Tenant, path: str) -> None:
         member = Membership.objects.create(organization=tenant.organization, user=user, role="viewer")
         key, _ = tenant.new_key("tts")
         row = model.objects.order_by("pk").first()
-        if path in ("accounts/user", "accounts/membership", "accounts/apikey", "accounts/organization"):
-            continue  # made above; organisations cannot be had more of
+        if path in ("accounts/user", "accounts/membership", "accounts/apikey", "accounts/organization",
+                    "analytics/quota"):  # fmt: skip
+            continue  # made above; organisations, and their quotas, cannot be had more of
         if path.startswith("stt/sttjob"):
             row = model.objects.filter(organization=tenant.organization).first()
             row.audio = None

@@ -75,6 +75,7 @@ TABLE = {
     "DELETE /api/v1/organization":           "401 403 403 403 400 400 403 403 401 401",
     "GET /api/v1/organization/export":       "401 403 403 403 2xx 2xx 403 403 401 401",
     "GET /api/v1/organization/deletions":    "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "GET /api/v1/analytics/quota":           "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
     "GET /api/v1/media/{token}/{name}":      PUBLIC,
     "GET /api/v1/version":                   PUBLIC,
     "GET /api/v1/schema":                    PUBLIC,

@@ -39,7 +39,9 @@ CORS_URLS_REGEX = r"^/(api|v1)/.*$"
 CORS_ALLOW_HEADERS = (
     "accept", "authorization", "content-type", "x-api-key", "x-request-id", "idempotency-key",
 )  # fmt: skip
-CORS_EXPOSE_HEADERS = ("x-request-id", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "retry-after")
+CORS_EXPOSE_HEADERS = (
+    "x-request-id", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "retry-after", "idempotent-replayed",
+)  # fmt: skip
 
 TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", 0)
 """How many proxies in front append to X-Forwarded-For; 0: the peer's address is the client's."""

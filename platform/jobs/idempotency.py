@@ -1,0 +1,416 @@
+"""The same request twice is computed and billed once.
+
+A request says that it may be a repetition in one of two ways:
+
+- `Idempotency-Key`: for 24 hours the same key and request get the first answer; another request with it is refused.
+- `x-stainless-retry-count`, which the official SDKs send, counts their own retries: 0 starts anew, 1 and more is the
+  request of a moment ago, whose answer did not come in time.
+
+Records belong to an organisation and a credential. Only 2xx answers are kept; after an error the next one tries again.
+While the first is computing, its repetitions wait for it, in any process. A first one whose process died is known by
+its heartbeat, and the next takes its place. A client that left may be about to come back: the computing goes on for
+GRACE_SECONDS, and for as long as somebody waits.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.db import IntegrityError, connection
+from django.http import QueryDict, StreamingHttpResponse
+from django.utils import timezone
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.actors import Actor
+from common import db, errors, storage
+from common.api import JsonView
+from common.streaming import in_thread
+from jobs.models import IdempotencyRecord, Job, JobStatus
+from ml.errors import Cancelled
+
+log = logging.getLogger(__name__)
+
+KEPT = {
+    IdempotencyRecord.Source.HEADER: timedelta(hours=24),
+    IdempotencyRecord.Source.RETRY: timedelta(minutes=15),  # an SDK waits up to ten minutes for an answer
+}
+WAIT_SECONDS = 600.0
+"""How long a repetition waits for the first one's answer: as long as the SDKs wait."""
+GRACE_SECONDS = 15.0
+"""How long after its client left the work goes on, should the client come back."""
+LEASE_SECONDS: float = settings.JOB_LEASE_SECONDS
+BEAT_SECONDS = 1.0
+
+_PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
+
+Answer = Response | StreamingHttpResponse
+Post = Callable[..., Answer]
+
+
+class JobStream(StreamingHttpResponse):
+    """The audio of a job as it is made. It is stored with the job too, from where a repetition gets it."""
+
+    def __init__(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.job = job
+        self.when_closed: Callable[[], None] = lambda: None
+        self["X-Job-ID"] = str(job.id)
+
+    def close(self) -> None:
+        """Called at its end, and also when the client leaves or it is never sent."""
+        super().close()
+        self.when_closed()
+
+
+def idempotent(post: Post) -> Post:
+    """For a view's `post` that makes jobs. A request without either header passes through at no cost."""
+
+    @functools.wraps(post)
+    def once(view: JsonView, request: Request, *args: Any, **kwargs: Any) -> Answer:
+        identity = _identity(view.actor, request)
+        if identity is None:
+            return post(view, request, *args, **kwargs)
+        claimed = _claim_or_wait(identity, view.client_left or threading.Event())
+        if isinstance(claimed, IdempotencyRecord):
+            return _replay(claimed, request)
+        return claimed.answer(view.actor, request, lambda: post(view, request, *args, **kwargs))
+
+    return once
+
+
+def purge() -> int:
+    """Deletes records whose time is over."""
+    return IdempotencyRecord.objects.filter(expires_at__lt=timezone.now()).delete()[0]
+
+
+def forget(*, job: Job) -> None:
+    """Deletes the kept answers that a job is part of: what was said in it is not to be kept any longer."""
+    IdempotencyRecord.objects.filter(organization_id=job.organization_id, job_ids__contains=[job.id]).delete()
+
+
+# ── Which request it is ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    organization_id: uuid.UUID
+    credential: str
+    source: str
+    key: str
+    fingerprint: str
+    starts_anew: bool  # an SDK's first try: what was answered before is of another request that looks the same
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return {
+            "organization_id": self.organization_id, "credential": self.credential, "source": self.source,
+            "key": self.key,
+        }  # fmt: skip
+
+
+def _identity(actor: Actor, request: Request) -> _Identity | None:
+    key, count = request.headers.get("Idempotency-Key"), request.headers.get("x-stainless-retry-count", "")
+    if key is None and not count.isdecimal():
+        return None
+    if key is not None and not _PRINTABLE.fullmatch(key):
+        raise errors.InvalidRequest(
+            "An Idempotency-Key has 1 to 255 printable ASCII characters.", code="idempotency_key_invalid"
+        )
+    fingerprint = _fingerprint(request)
+    source = IdempotencyRecord.Source.HEADER if key is not None else IdempotencyRecord.Source.RETRY
+    return _Identity(
+        actor.organization.id,
+        actor.id,
+        source,
+        fingerprint if key is None else key,
+        fingerprint,
+        starts_anew=key is None and int(count) == 0,
+    )
+
+
+def _fingerprint(request: Request) -> str:
+    """SHA-256 over method, path, query and body: JSON whatever its order and spacing, form fields, files."""
+    digest = hashlib.sha256()
+
+    def add(*parts: str | None) -> None:
+        digest.update(json.dumps(parts).encode())
+
+    add(request.method, request.path, request.META.get("QUERY_STRING", ""))
+    if not isinstance(request.data, QueryDict):
+        add(json.dumps(request.data, sort_keys=True))
+        return digest.hexdigest()
+    for name, values in sorted(request.data.lists()):
+        for value in values:
+            if isinstance(value, UploadedFile):
+                add("file", name, value.name, _sha256(value))
+            else:
+                add("field", name, str(value))
+    return digest.hexdigest()
+
+
+def _sha256(upload: UploadedFile) -> str:
+    digest = hashlib.sha256()
+    for chunk in upload.chunks():
+        digest.update(chunk)
+    upload.seek(0)
+    return digest.hexdigest()
+
+
+# ── Who computes ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _claim_or_wait(identity: _Identity, client_left: threading.Event) -> _Attempt | IdempotencyRecord:
+    """Ours to compute, or the record of an answer that there is."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    pause = 0.02
+    attempt = _insert(identity, client_left)
+    while attempt is None:
+        record = IdempotencyRecord.objects.filter(**identity.record).first()
+        if record is None:
+            attempt = _insert(identity, client_left)
+        elif identity.starts_anew or _is_over(record):
+            attempt = _take_over(record, identity, client_left)
+            identity = identity if attempt else _not_anew(identity)
+        elif record.fingerprint != identity.fingerprint:
+            raise errors.Conflict(
+                "This Idempotency-Key was used for another request.", code="idempotency_key_reused"
+            )  # fmt: skip
+        elif record.status is not None:
+            return record
+        elif time.monotonic() > deadline:
+            raise errors.Conflict(
+                "The first request with this Idempotency-Key is still being answered.",
+                code="idempotency_in_progress",
+                retry_after_seconds=5,
+            )
+        else:
+            _wait(record, client_left, pause)
+            pause = min(0.5, pause * 1.5)
+    return attempt
+
+
+def _insert(identity: _Identity, client_left: threading.Event) -> _Attempt | None:
+    attempt = uuid.uuid4()
+    try:
+        IdempotencyRecord.objects.create(**identity.record, **_fresh(identity, attempt))
+    except IntegrityError:
+        return None
+    return _Attempt(attempt, client_left)
+
+
+def _take_over(record: IdempotencyRecord, identity: _Identity, client_left: threading.Event) -> _Attempt | None:
+    attempt = uuid.uuid4()
+    changed = IdempotencyRecord.objects.filter(id=record.id, attempt=record.attempt).update(**_fresh(identity, attempt))
+    return _Attempt(attempt, client_left) if changed else None
+
+
+def _fresh(identity: _Identity, attempt: uuid.UUID) -> dict[str, Any]:
+    now = timezone.now()
+    return {
+        "fingerprint": identity.fingerprint, "attempt": attempt, "started_at": now, "heartbeat_at": now,
+        "awaited_at": None, "expires_at": now + KEPT[IdempotencyRecord.Source(identity.source)], "status": None,
+        "location": "", "body": "", "job_ids": [], "content_type": "", "audio_key": "",
+    }  # fmt: skip
+
+
+def _not_anew(identity: _Identity) -> _Identity:
+    """Another first try took the record in this very moment: that it is the same request is good enough."""
+    return _Identity(**{**{name: getattr(identity, name) for name in identity.__slots__}, "starts_anew": False})
+
+
+def _is_over(record: IdempotencyRecord) -> bool:
+    """Its time is over, or its process died."""
+    now = timezone.now()
+    lost = record.status is None and record.heartbeat_at < now - timedelta(seconds=LEASE_SECONDS)
+    return lost or record.expires_at <= now
+
+
+def _wait(record: IdempotencyRecord, client_left: threading.Event, seconds: float) -> None:
+    now = timezone.now()
+    if record.awaited_at is None or now - record.awaited_at > timedelta(seconds=BEAT_SECONDS):
+        IdempotencyRecord.objects.filter(id=record.id, attempt=record.attempt).update(awaited_at=now)
+    with db.released():
+        if client_left.wait(seconds):
+            raise Cancelled("The client left.")
+
+
+@dataclass(eq=False)
+class _Attempt:
+    """The computing of one answer here. `cancel` takes the place of the client's leaving."""
+
+    id: uuid.UUID
+    client_left: threading.Event
+    cancel: threading.Event = field(default_factory=threading.Event)
+    left_at: float | None = None  # time.monotonic()
+
+    def answer(self, actor: Actor, request: Request, post: Callable[[], Answer]) -> Answer:
+        request._request.client_left = self.cancel  # type: ignore[attr-defined]
+        _keeper.add(self)
+        try:
+            response = post()
+        except BaseException:
+            self._forget()
+            raise
+        if isinstance(response, JobStream):
+            response.when_closed = lambda: self._stream_ended(response, actor)
+        elif isinstance(response, Response) and 200 <= response.status_code < 300:
+            self._remember(
+                actor,
+                status=response.status_code,
+                body=JSONRenderer().render(response.data).decode(),
+                job_ids=list(_job_ids(response.data)),
+                location=response.headers.get("Location", ""),
+            )
+        else:
+            self._forget()
+        return response
+
+    def _stream_ended(self, response: JobStream, actor: Actor) -> None:
+        try:
+            job: Any = type(response.job)._default_manager.filter(id=response.job.id).first()
+            if job is None or job.status != JobStatus.SUCCEEDED:
+                self._forget()
+                return
+            self._remember(
+                actor,
+                status=response.status_code,
+                job_ids=[job.id],
+                content_type=response.headers["Content-Type"],
+                audio_key=job.audio_key,
+            )
+        finally:
+            connection.close()
+
+    def _remember(self, actor: Actor, *, status: int, **answer: Any) -> None:
+        _keeper.remove(self)
+        if actor.organization.transcript_retention_days == 0:
+            answer = {}  # that it was answered is kept, what was said is not
+        self._mine.update(status=status, **answer)
+
+    def _forget(self) -> None:
+        _keeper.remove(self)
+        self._mine.delete()
+
+    @property
+    def _mine(self) -> Any:
+        return IdempotencyRecord.objects.filter(attempt=self.id)
+
+
+class _Keeper:
+    """One thread a process: heartbeats of the attempts under way here, and an end to those that nobody wants."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._attempts: set[_Attempt] = set()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, attempt: _Attempt) -> None:
+        with self._lock:
+            self._attempts.add(attempt)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="idempotency", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def remove(self, attempt: _Attempt) -> None:
+        with self._lock:
+            self._attempts.discard(attempt)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            time.sleep(BEAT_SECONDS)  # requests that are shorter than this cost no query
+            with self._lock:
+                attempts = list(self._attempts)
+                if not attempts:
+                    self._wake.clear()
+                    continue
+            try:
+                self._look_after(attempts)
+            except Exception:
+                log.exception("could not reach the database for requests that may be repeated; trying again")
+            finally:
+                connection.close()
+
+    def _look_after(self, attempts: list[_Attempt]) -> None:
+        rows = IdempotencyRecord.objects.filter(attempt__in=[attempt.id for attempt in attempts])
+        rows.update(heartbeat_at=timezone.now())
+        awaited = dict(rows.values_list("attempt", "awaited_at"))
+        for attempt in attempts:
+            if attempt.client_left.is_set() and _is_abandoned(attempt, awaited.get(attempt.id)):
+                attempt.cancel.set()
+
+
+def _is_abandoned(attempt: _Attempt, awaited_at: datetime | None) -> bool:
+    now = time.monotonic()
+    attempt.left_at = attempt.left_at or now
+    if awaited_at is not None and timezone.now() - awaited_at < timedelta(seconds=4 * BEAT_SECONDS):
+        attempt.left_at = now
+    return now - attempt.left_at > GRACE_SECONDS
+
+
+_keeper = _Keeper()
+
+
+# ── The answer again ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _replay(record: IdempotencyRecord, request: Request) -> Answer:
+    if not record.body and not record.audio_key:
+        raise errors.Conflict(
+            "This request has been answered; the organization keeps no answers.", code="idempotency_answer_not_kept"
+        )
+    if record.audio_key:
+        last = storage.size(record.audio_key) - 1
+        stream = StreamingHttpResponse(
+            in_thread(storage.read_range(record.audio_key, 0, last)), content_type=record.content_type
+        )
+        stream["X-Job-ID"] = str(record.job_ids[0])
+        stream["Idempotent-Replayed"] = "true"
+        return stream
+    response = Response(_with_fresh_links(json.loads(record.body), request), status=record.status)
+    if record.location:
+        response["Location"] = record.location
+    response["Idempotent-Replayed"] = "true"
+    return response
+
+
+def _with_fresh_links(value: Any, request: Request) -> Any:
+    """The first answer's links may have expired since."""
+    if isinstance(value, list):
+        return [_with_fresh_links(item, request) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: storage.renewed_url(request._request, item)
+        if name == "audio_url" and item
+        else _with_fresh_links(item, request)
+        for name, item in value.items()
+    }
+
+
+def _job_ids(value: Any) -> Iterator[uuid.UUID]:
+    """The ids of the jobs in an answer."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _job_ids(item)
+    elif isinstance(value, dict):
+        if value.get("job_id"):
+            yield uuid.UUID(str(value["job_id"]))
+        yield from _job_ids(value.get("items"))
