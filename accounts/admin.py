@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from accounts import services, tokens
+from accounts import services
 from accounts.models import ApiKey, LoginSession, Membership, Organization, Scope, User
 from common import errors
 from common.admin import (
@@ -269,7 +269,8 @@ class LoginSessionAdmin(ReadOnlyAdmin):
     @admin.action(description="End selected log-ins", permissions=["view"])
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[LoginSession]) -> None:
         for session in queryset.filter(revoked_at=None):
-            tokens.revoke(session)
+            actor = owner_of(request, session.membership.organization)
+            services.end_session(actor=actor, session=session)
             self.log_action(request, session, ["revoked at"])
         self.message_user(request, "The selected log-ins have ended.", messages.SUCCESS)
 
@@ -373,8 +374,11 @@ class ApiKeyAdmin(ScopedAdmin):
         fields = form.cleaned_data
         if change:
             changes = {name: fields[name] for name in form.changed_data}
-            stored = self.get_queryset(request).get(pk=obj.pk)
-            become(obj, services.update_api_key(api_key=stored, changes=changes) if changes else stored)
+            stored = self.get_queryset(request).select_related("organization").get(pk=obj.pk)
+            actor = owner_of(request, stored.organization)
+            if changes:
+                stored = services.update_api_key(actor=actor, api_key=stored, changes=changes)
+            become(obj, stored)
             return
         actor = owner_of(request, fields.pop("organization"))
         row, key = services.create_api_key(actor=actor, **fields)
@@ -384,7 +388,7 @@ class ApiKeyAdmin(ScopedAdmin):
     @admin.action(description="Revoke selected keys (at once and for good)", permissions=["change"])
     def revoke_keys(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         for row in queryset.filter(revoked_at=None):
-            services.revoke_api_key(api_key=row)
+            services.revoke_api_key(actor=owner_of(request, row.organization), api_key=row)
             self.log_action(request, row, ["revoked at"])
             self.message_user(request, f"{row} is revoked; it is refused from now on.", messages.SUCCESS)
 
@@ -392,7 +396,8 @@ class ApiKeyAdmin(ScopedAdmin):
     def rotate_keys(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         for row in queryset:
             try:
-                rotated, key = services.rotate_api_key(api_key=row)
+                actor = owner_of(request, row.organization)
+                rotated, key = services.rotate_api_key(actor=actor, api_key=row)
             except errors.ApiError as error:
                 self.message_user(request, f"{row}: {error.message}", messages.ERROR)
             else:

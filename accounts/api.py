@@ -108,7 +108,7 @@ class LogoutView(JsonView):
     @extend_schema(request=None, responses={204: None})
     def post(self, request: Request) -> Response:
         """End this log-in: its access and refresh tokens are refused from now on."""
-        tokens.revoke(self.actor.login_session)  # type: ignore[arg-type]
+        services.logout(actor=self.actor)
         return Response(status=204)
 
 
@@ -217,12 +217,13 @@ class ApiKeyView(JsonView):
         """Change a key's name, scopes, expiry or rate limit."""
         row = selectors.get_api_key(actor=self.actor, key_id=key_id)
         changes = validated(ApiKeyInputSerializer, request.data, partial=True)
-        return Response(ApiKeySerializer(services.update_api_key(api_key=row, changes=changes)).data)
+        return Response(ApiKeySerializer(services.update_api_key(actor=self.actor, api_key=row, changes=changes)).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, key_id: uuid.UUID) -> Response:
         """Revoke a key at once."""
-        services.revoke_api_key(api_key=selectors.get_api_key(actor=self.actor, key_id=key_id))
+        row = selectors.get_api_key(actor=self.actor, key_id=key_id)
+        services.revoke_api_key(actor=self.actor, api_key=row)
         return Response(status=204)
 
 
@@ -233,7 +234,7 @@ class ApiKeyRotateView(JsonView):
     def post(self, request: Request, key_id: uuid.UUID) -> Response:
         """Replace the secret; the old one is refused at once. Only this answer shows the new one."""
         row = selectors.get_api_key(actor=self.actor, key_id=key_id)
-        row, key = services.rotate_api_key(api_key=row)
+        row, key = services.rotate_api_key(actor=self.actor, api_key=row)
         return Response({**ApiKeySerializer(row).data, "key": key})
 
 

@@ -15,6 +15,7 @@ from accounts import keys, tokens
 from accounts.actors import ROLE_RANKS, Actor
 from accounts.models import ApiKey, LoginSession, Membership, Role, User
 from accounts.tokens import TokenPair
+from audit import services as audit
 from common import errors
 
 # ── Log-in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -30,9 +31,27 @@ def login(
     """
     user = authenticate(email=email, password=password)
     membership = _choose_membership(user, organization_slug)
-    session, pair = tokens.open_session(membership=membership, address=address, user_agent=user_agent)
-    User.objects.filter(id=user.id).update(last_login=timezone.now())
+    with transaction.atomic():
+        session, pair = tokens.open_session(membership=membership, address=address, user_agent=user_agent)
+        User.objects.filter(id=user.id).update(last_login=timezone.now())
+        actor = Actor(organization=membership.organization, role=membership.role, user=user, login_session=session)
+        audit.record(actor=actor, action="auth.login", target=session, through="api")
     return session, pair
+
+
+def logout(*, actor: Actor) -> None:
+    """Ends the log-in that the actor's access token names."""
+    session = actor.login_session
+    with transaction.atomic():
+        tokens.revoke(session)  # type: ignore[arg-type]
+        audit.record(actor=actor, action="auth.logout", target=session)
+
+
+def end_session(*, actor: Actor, session: LoginSession) -> None:
+    """Ends somebody's log-in."""
+    with transaction.atomic():
+        tokens.revoke(session)
+        audit.record(actor=actor, action="auth.session_ended", target=session, member=str(session.membership))
 
 
 def authenticate(*, email: str, password: str) -> User:
@@ -40,14 +59,25 @@ def authenticate(*, email: str, password: str) -> User:
     user = User.objects.filter(email=email.lower()).first()
     if user is None:
         make_password(password)  # as long as checking one takes
-        raise wrong_credentials()
+        raise _login_failed(email)
     if not check_password(password, user.password) or not user.is_active:
-        raise wrong_credentials()
+        raise _login_failed(email)
     return user
 
 
 def wrong_credentials() -> errors.NotAuthenticated:
     return errors.NotAuthenticated("The e-mail address or the password is wrong.", code="wrong_credentials")
+
+
+def _login_failed(email: str) -> errors.NotAuthenticated:
+    """Leaves an entry in the audit trail of each organisation of the address; the same work for unknown addresses."""
+    organization_ids = list(
+        Membership.objects.filter(user__email=email.lower()).values_list("organization_id", flat=True)
+    )
+    audit.record_for_person(
+        action="auth.login_failed", email=email, user_id=None, organization_ids=organization_ids
+    )  # fmt: skip
+    return wrong_credentials()
 
 
 def _choose_membership(user: User, slug: str | None) -> Membership:
@@ -57,7 +87,7 @@ def _choose_membership(user: User, slug: str | None) -> Membership:
     if slug:
         memberships = [membership for membership in memberships if membership.organization.slug == slug]
     if not memberships:
-        raise wrong_credentials()
+        raise _login_failed(user.email)
     if len(memberships) > 1:
         organizations = [{"slug": m.organization.slug, "name": m.organization.name} for m in memberships]
         raise errors.Conflict(
@@ -77,40 +107,50 @@ def create_api_key(
 ) -> tuple[ApiKey, str]:
     """The row, and the key itself, which cannot be had again."""
     new = keys.generate()
-    row = ApiKey.objects.create(
-        organization=actor.organization,
-        created_by=actor.user,
-        name=name,
-        scopes=scopes,
-        expires_at=expires_at,
-        rate_limit=rate_limit,
-        prefix=new.prefix,
-        last4=new.last4,
-        digest=new.digest,
-    )
+    with transaction.atomic():
+        row = ApiKey.objects.create(
+            organization=actor.organization,
+            created_by=actor.user,
+            name=name,
+            scopes=scopes,
+            expires_at=expires_at,
+            rate_limit=rate_limit,
+            prefix=new.prefix,
+            last4=new.last4,
+            digest=new.digest,
+        )
+        audit.record(actor=actor, action="api_key.created", target=row, scopes=scopes)
     return row, new.key
 
 
-def update_api_key(*, api_key: ApiKey, changes: dict[str, Any]) -> ApiKey:
+def update_api_key(*, actor: Actor, api_key: ApiKey, changes: dict[str, Any]) -> ApiKey:
     """Changes name, scopes, expiry or rate limit. A revoked key stays as it was."""
     _require_unrevoked(api_key)
     for field, value in changes.items():
         setattr(api_key, field, value)
-    api_key.save(update_fields=list(changes))
+    with transaction.atomic():
+        api_key.save(update_fields=list(changes))
+        audit.record(actor=actor, action="api_key.changed", target=api_key, changed=sorted(changes))
     return api_key
 
 
-def rotate_api_key(*, api_key: ApiKey) -> tuple[ApiKey, str]:
+def rotate_api_key(*, actor: Actor, api_key: ApiKey) -> tuple[ApiKey, str]:
     """Gives the row a new key; the old one is refused at once."""
     _require_unrevoked(api_key)
     new = keys.generate()
+    former = str(api_key)
     api_key.prefix, api_key.last4, api_key.digest = new.prefix, new.last4, new.digest
-    api_key.save(update_fields=["prefix", "last4", "digest"])
+    with transaction.atomic():
+        api_key.save(update_fields=["prefix", "last4", "digest"])
+        audit.record(actor=actor, action="api_key.rotated", target=api_key, former=former)
     return api_key, new.key
 
 
-def revoke_api_key(*, api_key: ApiKey) -> None:
-    ApiKey.objects.filter(id=api_key.id, revoked_at=None).update(revoked_at=timezone.now())
+def revoke_api_key(*, actor: Actor, api_key: ApiKey) -> None:
+    """Revoking a revoked key changes nothing."""
+    with transaction.atomic():
+        if ApiKey.objects.filter(id=api_key.id, revoked_at=None).update(revoked_at=timezone.now()):
+            audit.record(actor=actor, action="api_key.revoked", target=api_key)
 
 
 def _require_unrevoked(api_key: ApiKey) -> None:
@@ -133,7 +173,9 @@ def add_member(*, actor: Actor, email: str, role: str, name: str, password: str 
                 user = User(email=email, name=name)
                 _set_password(user, password or "")
                 user.save()
-            return Membership.objects.create(organization=actor.organization, user=user, role=role)
+            member = Membership.objects.create(organization=actor.organization, user=user, role=role)
+            audit.record(actor=actor, action="member.added", target=member, email=user.email, role=role)
+            return member
     except IntegrityError:
         raise errors.Conflict("This person is a member already.", code="member_exists", param="email") from None
 
@@ -144,8 +186,9 @@ def change_role(*, actor: Actor, member: Membership, role: str) -> Membership:
         _require_above(actor, member.role)
         _require_above(actor, role)
         _keep_an_owner(member, leaving=role != Role.OWNER)
-        member.role = role
+        former, member.role = member.role, role
         member.save(update_fields=["role"])
+        audit.record(actor=actor, action="member.role_changed", target=member, former=former, role=role)
     return member
 
 
@@ -155,6 +198,7 @@ def remove_member(*, actor: Actor, member: Membership) -> None:
         _lock_members(actor)
         _require_above(actor, member.role)
         _keep_an_owner(member, leaving=True)
+        audit.record(actor=actor, action="member.removed", target=member, email=member.user.email)
         member.delete()
 
 

@@ -273,7 +273,10 @@ def _warn(organization: Organization, limits: Limits, period: QuotaPeriod, *, re
 
     A refusal counts as 100 % from 80 % on: texts seldom end exactly at the limit.
     """
+    from analytics import selectors
     from analytics.tasks import quota_warning
+    from webhooks import events
+    from webhooks.models import Event
 
     share = share_used(limits, period)
     level = next((level for level in LEVELS if share * 100 >= level), None)
@@ -285,6 +288,11 @@ def _warn(organization: Organization, limits: Limits, period: QuotaPeriod, *, re
     with transaction.atomic():
         if QuotaPeriod.objects.filter(id=period.id, **{f"notified_{level}": False}).update(**marks):
             quota_warning.defer(organization_id=str(organization.id), level=level)
+            events.publish(
+                organization_id=organization.id,
+                event=Event.QUOTA_EXCEEDED if level == 100 else Event.QUOTA_WARNING,
+                data=lambda: {"level": level, **selectors.quota_state(organization=organization)},
+            )
 
 
 def warn_of_refusal(organization: Organization) -> None:

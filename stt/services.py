@@ -149,9 +149,9 @@ def submit_batch(
 
 def delete_job(*, actor: Actor, job: SttJob) -> None:
     """Cancels a job that has not ended; deletes a finished one with its transcription and audio."""
-    if job.status in UNFINISHED and jobs.cancel(job):
+    if job.status in UNFINISHED and jobs.cancel(job, actor=actor):
         return
-    retention.delete_job(job=job, by=actor.id)
+    retention.delete_job(actor=actor, job=job)
 
 
 def with_defaults(*, actor: Actor, options: dict[str, Any]) -> TranscriptionOptions:

@@ -130,16 +130,22 @@ class Tenant:
             self.members[role] = Membership.objects.create(organization=self.organization, user=user, role=role)
         return self.members[role]
 
+    def actor(self, role: str = "owner") -> Any:
+        """A member as services see them."""
+        from accounts.actors import Actor
+
+        return Actor(organization=self.organization, role=role, user=self.member(role).user)
+
     def key(self, *scopes: str, **fields: Any) -> Client:
         """A client with an API key of these scopes; all of them when none is named."""
         return Client(self.server, {"x-api-key": self.new_key(*scopes, **fields)[1]})
 
     def new_key(self, *scopes: str, **fields: Any) -> tuple[Any, str]:
         from accounts import services
-        from accounts.actors import Actor
 
-        actor = Actor(organization=self.organization, role="owner", user=self.member("owner").user)
-        return services.create_api_key(actor=actor, name="tests", scopes=list(scopes or ("stt", "tts")), **fields)
+        return services.create_api_key(
+            actor=self.actor(), name="tests", scopes=list(scopes or ("stt", "tts")), **fields
+        )
 
 
 @functools.cache

@@ -37,7 +37,19 @@ def test_platform_is_the_standard_librarys() -> None:
 
 # ── Imports ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-OURS = {"accounts", "analytics", "common", "config", "dashboard", "jobs", "models_registry", "stt", "tts"}
+OURS = {
+    "accounts",
+    "analytics",
+    "audit",
+    "common",
+    "config",
+    "dashboard",
+    "jobs",
+    "models_registry",
+    "stt",
+    "tts",
+    "webhooks",
+}
 WEB = {"django", "rest_framework", "channels", "procrastinate", "uvicorn", "drf_spectacular"}
 
 

@@ -225,9 +225,9 @@ def submit_batch(
 
 def delete_job(*, actor: Actor, job: TtsJob) -> None:
     """Cancels a job that has not ended; deletes a finished one and its audio."""
-    if job.status in UNFINISHED and jobs.cancel(job):
+    if job.status in UNFINISHED and jobs.cancel(job, actor=actor):
         return
-    retention.delete_job(job=job, by=actor.id)
+    retention.delete_job(actor=actor, job=job)
 
 
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────

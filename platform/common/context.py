@@ -6,9 +6,21 @@ import contextvars
 import re
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 organization_id: contextvars.ContextVar[str] = contextvars.ContextVar("organization_id", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request comes from."""
+
+    address: str | None = None
+    user_agent: str = ""
+
+
+origin: contextvars.ContextVar[Origin] = contextvars.ContextVar("origin", default=Origin())  # noqa: B039  (frozen)
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from common import context
+from common.network import client_address
 
 log = logging.getLogger("request")
 
@@ -33,6 +34,7 @@ class RequestContextMiddleware:
         request_id = context.new_request_id(request.headers)
         context.request_id.set(request_id)
         context.organization_id.set("")
+        context.origin.set(context.Origin(client_address(request), request.headers.get("User-Agent", "")[:300]))
         request.request_id = request_id  # type: ignore[attr-defined]
         # A charset in Content-Type would choose the codec of query and form, also ones like "hex" that are no charset.
         request.encoding = "utf-8"

@@ -17,6 +17,8 @@ api: list[URLPattern | URLResolver] = [
     path("models/", include("models_registry.urls")),
     path("analytics/", include("analytics.urls")),
     path("organization", include("retention.urls")),
+    path("webhooks", include("webhooks.urls")),
+    path("audit", include("audit.urls")),
     path("media/<str:token>/<str:name>", MediaView.as_view(), name="media"),
     path("version", VersionView.as_view()),
     path("schema", SpectacularAPIView.as_view(), name="schema"),

@@ -19,8 +19,9 @@ from accounts.actors import Actor
 from accounts.models import Organization
 from analytics import quota
 from analytics import services as usage
+from audit import services as audit
 from common import context, db, errors
-from jobs import selectors
+from jobs import announcing, selectors
 from jobs.models import UNFINISHED, Job, JobStatus
 from ml.errors import Cancelled, MlError
 
@@ -137,6 +138,7 @@ def succeed(job: SomeJob, *, metered: usage.Metered, save_result: Callable[[], N
             raise Cancelled("The job was cancelled or deleted while it ran.")
         save_result()
         usage.record(job=job, metered=metered)
+        announcing.ended(job)
     return job
 
 
@@ -151,10 +153,11 @@ def end_without_result(job: Job, *, status: str, code: str, message: str, metere
         ended = _end(job)
         if ended:
             usage.record(job=job, metered=metered or usage.Metered())
+            announcing.ended(job)
     return ended
 
 
-def cancel(job: Job) -> bool:
+def cancel(job: Job, *, actor: Actor | None) -> bool:
     """Cancels a job that has not ended; False when it had. Whoever computes it stops, and bills what was done."""
     rows = type(job)._default_manager.filter(id=job.id)
     end = {
@@ -164,11 +167,26 @@ def cancel(job: Job) -> bool:
         "error_message": "The job was cancelled.",
     }
     with transaction.atomic():
-        if rows.filter(status=JobStatus.QUEUED).update(**end):
-            job.status = JobStatus.CANCELLED
+        queued = rows.filter(status=JobStatus.QUEUED).update(**end)
+        if not queued and not rows.filter(status=JobStatus.PROCESSING).update(**end):
+            return False
+        for field, value in end.items():
+            setattr(job, field, value)
+        if queued:
             usage.record(job=job, metered=usage.Metered())
-            return True
-        return bool(rows.filter(status=JobStatus.PROCESSING).update(**end))
+        announcing.ended(job)
+        audit.record(actor=actor, action="job.cancelled", target=job)
+    return True
+
+
+def delete(job: Job, *, actor: Actor) -> None:
+    """Deletes a job that has ended, and what webhooks say of it. Its audio is the caller's to delete."""
+    with transaction.atomic():
+        audit.record(
+            actor=actor, action="job.deleted", target=job, status=job.status, made_at=job.created_at.isoformat()
+        )
+        announcing.deleted(job)
+        job.delete()
 
 
 def end_cancelled(job: Job, *, code: str = "cancelled", message: str = "The job was cancelled.") -> None:

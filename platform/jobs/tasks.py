@@ -17,7 +17,7 @@ from jobs import queue
 _threads = ThreadPoolExecutor(64, thread_name_prefix="job")
 
 
-class _WhenAsked(BaseRetryStrategy):
+class WhenAsked(BaseRetryStrategy):
     """Runs the task again after as long as `queue.Later` says; how often in all, the job's row counts."""
 
     def get_retry_decision(self, *, exception: BaseException, job: QueuedTask) -> RetryDecision | None:
@@ -26,7 +26,7 @@ class _WhenAsked(BaseRetryStrategy):
         return None
 
 
-@app.task(name="jobs.run", pass_context=True, retry=_WhenAsked())
+@app.task(name="jobs.run", pass_context=True, retry=WhenAsked())
 async def run(context: JobContext, kind: str, job_id: str) -> None:
     """Runs one job in a thread: models block, and the worker's loop must go on beating."""
     loop = asyncio.get_running_loop()

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import cast
 
 from django.conf import settings
 from django.db import connection
@@ -23,6 +22,13 @@ log = logging.getLogger(__name__)
 
 PURGE_SECONDS = 600
 """How often what is past its retention period is looked for."""
+
+
+SPEECH_QUEUES = ("tts", "stt")
+BACKGROUND_QUEUES = ("webhooks", "notices", "default")
+BACKGROUND_CONCURRENCY = 16
+"""Tasks that wait for others rather than compute have places of their own: a webhook's receiver that hangs must not
+take the place of speech. Every queue that is used stands in one of the two."""
 
 
 async def run_worker(
@@ -48,18 +54,26 @@ async def _work(queues: Sequence[str] | None, concurrency: int) -> None:
     async with app.with_connector(connector).open_async() as worker_app:
         recovering = asyncio.ensure_future(_recover(worker_app))
         try:
-            await worker_app.run_worker_async(
-                queues=cast(Sequence[str], queues or None),  # None means all; the package's type forgets it
-                concurrency=concurrency,
-                name=WORKER_NAME,
-                install_signal_handlers=False,
-                fetch_job_polling_interval=5.0,
-                update_heartbeat_interval=HEARTBEAT_SECONDS,
-                stalled_worker_timeout=LEASE_SECONDS,
-                delete_jobs="successful",
-            )
+            async with asyncio.TaskGroup() as group:  # when one fails the other stops, and both connect again
+                for names, places in ((SPEECH_QUEUES, concurrency), (BACKGROUND_QUEUES, BACKGROUND_CONCURRENCY)):
+                    taken = [name for name in names if not queues or name in queues]
+                    if taken:
+                        group.create_task(_take(worker_app, taken, places))
         finally:
             recovering.cancel()
+
+
+async def _take(worker_app: App, queues: list[str], concurrency: int) -> None:
+    await worker_app.run_worker_async(
+        queues=queues,
+        concurrency=concurrency,
+        name=WORKER_NAME,
+        install_signal_handlers=False,
+        fetch_job_polling_interval=5.0,
+        update_heartbeat_interval=HEARTBEAT_SECONDS,
+        stalled_worker_timeout=LEASE_SECONDS,
+        delete_jobs="successful",
+    )
 
 
 async def _recover(worker_app: App) -> None:

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from accounts.actors import Access
 from accounts.models import Organization, Role
+from audit import services as audit
 from common.api import JsonView, paginated, paginated_schema
 from common.serializers import StrictSerializer, validated
 from common.streaming import in_thread
@@ -71,6 +72,7 @@ class OrganizationExportView(JsonView):
     def get(self, request: Request) -> StreamingHttpResponse:
         """All of the organisation's data as a zip archive: rows as JSON lines, audio as files."""
         organization = self.actor.organization
+        audit.record(actor=self.actor, action="organization.exported", target=organization)
         response = StreamingHttpResponse(in_thread(export.archive(organization)), content_type="application/zip")
         response["Content-Disposition"] = f'attachment; filename="{organization.slug}.zip"'
         return response

@@ -12,9 +12,11 @@ from django.db.models import Model, QuerySet
 
 from accounts.models import ApiKey, Membership, Organization
 from analytics.models import UsageRecord
+from audit.models import AuditEntry
 from common import errors, storage
 from stt.models import AudioFile, SttJob, Transcription
 from tts.models import TtsJob
+from webhooks.models import WebhookDelivery, WebhookEndpoint
 
 EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     # file: (model, fields that are left out)
@@ -25,6 +27,9 @@ EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     "audio_files.jsonl": (AudioFile, ()),
     "transcriptions.jsonl": (Transcription, ()),
     "usage.jsonl": (UsageRecord, ()),
+    "webhooks.jsonl": (WebhookEndpoint, ("salt", "previous_salt")),
+    "webhook_deliveries.jsonl": (WebhookDelivery, ()),
+    "audit.jsonl": (AuditEntry, ()),
 }
 
 

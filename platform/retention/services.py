@@ -15,8 +15,9 @@ from django.utils import timezone
 
 from accounts.actors import Actor
 from accounts.models import Organization
+from audit import services as audit
 from common import errors, storage
-from jobs import idempotency
+from jobs import announcing, idempotency
 from jobs import services as jobs
 from jobs.models import UNFINISHED, Job
 from retention.models import DeletionRecord, Reason
@@ -121,6 +122,7 @@ def delete_text(*, job: Job, reason: str, by: str = "") -> None:
     else:
         Transcription.objects.filter(job_id=job.id).delete()
         SttJob.objects.filter(id=job.id).update(options={})
+    announcing.deleted(job)
     record(
         organization_id=job.organization_id,
         object_type="transcript",
@@ -131,7 +133,7 @@ def delete_text(*, job: Job, reason: str, by: str = "") -> None:
     )
 
 
-def delete_job(*, job: Job, by: str) -> None:
+def delete_job(*, actor: Actor, job: Job) -> None:
     """Deletes a finished job: its row, its audio and all that was derived."""
     keys = [job.audio_key] if isinstance(job, TtsJob) else _stt_keys(job)
     files = _delete_objects(*keys)
@@ -144,9 +146,9 @@ def delete_job(*, job: Job, by: str) -> None:
             object_id=job.id,
             reason=Reason.REQUEST,
             files=files,
-            by=by,
+            by=actor.id,
         )
-        job.delete()
+        jobs.delete(job, actor=actor)
         if audio is not None:
             audio.delete()
 
@@ -186,12 +188,15 @@ def delete_organization(*, organization: Organization, by: str = "") -> int:
     for model in (TtsJob, SttJob):
         running = model.objects.filter(organization=organization, status__in=UNFINISHED)
         for job in running:
-            jobs.cancel(job)
+            jobs.cancel(job, actor=None)
     files = 0
     for key in _all_keys(organization):
         storage.delete_or_fail(key)
         files += 1
-    with transaction.atomic():
+    with transaction.atomic(), audit.deletion_allowed():
+        audit.record(
+            actor=None, action="organization.deleted", target=organization, by=by
+        )  # in nobody's trail: it stays
         record(
             organization_id=organization.id,
             object_type="organization",
@@ -217,7 +222,9 @@ def update_organization(*, actor: Actor, changes: dict[str, Any]) -> Organizatio
     organization = actor.organization
     for field, value in changes.items():
         setattr(organization, field, value)
-    organization.save(update_fields=list(changes))
+    with transaction.atomic():
+        organization.save(update_fields=list(changes))
+        audit.record(actor=actor, action="organization.changed", target=organization, changes=changes)
     return organization
 
 

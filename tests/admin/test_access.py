@@ -16,15 +16,15 @@ from tests.conftest import OWNED_AUDIO, PASSWORD, Tenant
 
 SCOPED = (
     "accounts/organization", "accounts/user", "accounts/membership", "accounts/loginsession", "accounts/apikey",
-    "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "analytics/quota",
-    "admin/logentry",
+    "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "analytics/quota", "admin/logentry",
+    "webhooks/webhookendpoint", "webhooks/webhookdelivery", "audit/auditentry",
 )  # fmt: skip
-ADDABLE = {"accounts/membership", "accounts/apikey"}
+ADDABLE = {"accounts/membership", "accounts/apikey", "webhooks/webhookendpoint"}
 ADDABLE_BY_OPERATORS = ADDABLE | {"accounts/organization", "accounts/user", "analytics/quota"}
 SHARED = ("models_registry/modelversion",)
 HISTORIES = (
     "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "accounts/loginsession", "admin/logentry",
-    *SHARED,
+    "webhooks/webhookdelivery", "audit/auditentry", *SHARED,
 )  # fmt: skip
 MOST_QUERIES = 14
 
@@ -43,7 +43,9 @@ def fill(tenant: Tenant) -> Rows:
     from accounts.models import LoginSession
     from analytics.models import UsageRecord
     from analytics.quota import set_quota
+    from audit.models import AuditEntry
     from stt.models import AudioFile, SttJob
+    from tests.api.support import refused_delivery
     from tts.models import TtsJob
 
     tenant.key("tts").post("/tts/synthesize", json={"text": f"Text of {tenant.organization.name}"})
@@ -55,6 +57,7 @@ def fill(tenant: Tenant) -> Rows:
         {"organization": str(tenant.organization.id), "name": "Logged", "scopes": ["tts"]},
     )
     own = {"organization": tenant.organization}
+    delivery = refused_delivery(tenant)
     return Rows(
         {
             "accounts/organization": tenant.organization.pk,
@@ -67,6 +70,9 @@ def fill(tenant: Tenant) -> Rows:
             "stt/audiofile": AudioFile.objects.get(**own).pk,
             "analytics/quota": set_quota(organization=tenant.organization, monthly_characters=1_000_000).pk,
             "analytics/usagerecord": UsageRecord.objects.filter(**own).first().pk,
+            "webhooks/webhookendpoint": delivery.endpoint_id,
+            "webhooks/webhookdelivery": delivery.pk,
+            "audit/auditentry": AuditEntry.objects.filter(**own).first().pk,
             "admin/logentry": LogEntry.objects.get(user=tenant.member("owner").user).pk,
         }
     )
@@ -218,6 +224,8 @@ def test_secrets_cannot_be_guessed_by_filters(pair: tuple[Tenant, Tenant, Rows, 
         "accounts/apikey/?created_by__password__startswith=argon2",
         "accounts/loginsession/?refresh_jti__startswith=a",
         "accounts/membership/?user__password__startswith=argon2",
+        "webhooks/webhookendpoint/?salt__startswith=a",
+        "webhooks/webhookdelivery/?endpoint__salt__startswith=a",
     ):
         assert browser.get(f"/admin/{query}").status_code in (302, 400), query
 

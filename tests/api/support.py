@@ -17,6 +17,7 @@ from analytics.models import UsageRecord
 from stt.models import AudioFile, SttJob
 from tests.conftest import OWNED_AUDIO, Tenant
 from tts.models import TtsJob
+from webhooks.models import WebhookDelivery, WebhookEndpoint
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,21 @@ _normalise = jiwer.Compose(
 def word_error_rate(references: list[str], hypotheses: list[str]) -> float:
     """0–1 and above, over all words."""
     return jiwer.wer([_normalise(text) for text in references], [_normalise(text) for text in hypotheses])
+
+
+def refused_delivery(tenant: Tenant) -> WebhookDelivery:
+    """A webhook whose address no delivery reaches, subscribed to nothing that happens, and a delivery that failed."""
+    endpoint = WebhookEndpoint.objects.create(
+        organization=tenant.organization, url="https://127.0.0.1/secret-hook", events=["voice.failed"]
+    )
+    return WebhookDelivery.objects.create(
+        organization=tenant.organization,
+        endpoint=endpoint,
+        event_id="evt_tests",
+        event="voice.failed",
+        payload={"type": "voice.failed", "data": {}},
+        status="failed",
+    )
 
 
 def assert_nothing_was_kept(tenant: Tenant) -> None:

@@ -14,7 +14,7 @@ from accounts import services, tokens
 from accounts.models import ApiKey, Membership, User
 from stt.models import SttJob
 from tests.api.routes import METHODS, methods, routes
-from tests.api.support import silence
+from tests.api.support import refused_delivery, silence
 from tests.conftest import PASSWORD, Client, Tenant, error_of, make_tenant
 from tts.models import TtsJob
 
@@ -76,6 +76,18 @@ TABLE = {
     "GET /api/v1/organization/export":       "401 403 403 403 2xx 2xx 403 403 401 401",
     "GET /api/v1/organization/deletions":    "401 403 403 2xx 2xx 2xx 403 403 401 401",
     "GET /api/v1/analytics/quota":           "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
+    "GET /api/v1/webhooks":                  "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "POST /api/v1/webhooks":                 "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "GET /api/v1/webhooks/{webhook_id}":     "401 403 403 2xx 2xx 404 403 403 401 401",
+    "PATCH /api/v1/webhooks/{webhook_id}":   "401 403 403 2xx 2xx 404 403 403 401 401",
+    "DELETE /api/v1/webhooks/{webhook_id}":  "401 403 403 2xx 2xx 404 403 403 401 401",
+    "POST /api/v1/webhooks/{webhook_id}/test": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "POST /api/v1/webhooks/{webhook_id}/rotate-secret": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "GET /api/v1/webhooks/{webhook_id}/deliveries": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "GET /api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "POST /api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver":
+                                             "401 403 403 2xx 2xx 404 403 403 401 401",
+    "GET /api/v1/audit":                     "401 403 403 2xx 2xx 2xx 403 403 401 401",
     "GET /api/v1/media/{token}/{name}":      PUBLIC,
     "GET /api/v1/version":                   PUBLIC,
     "GET /api/v1/schema":                    PUBLIC,
@@ -102,6 +114,8 @@ BODIES: dict[str, Callable[[Tenant], dict[str, Any]]] = {
         "json": {"email": f"{uuid.uuid4().hex}@example.com", "role": "viewer", "password": _PASSPHRASE}
     },
     "PATCH /api/v1/auth/members/{member_id}": lambda _: {"json": {"role": "developer"}},
+    "POST /api/v1/webhooks": lambda _: {"json": {"url": "https://203.0.114.9/hook", "events": ["job.failed"]}},
+    "PATCH /api/v1/webhooks/{webhook_id}": lambda _: {"json": {"description": "renamed"}},
     "POST /api/v1/tts/synthesize": lambda _: {"json": {"text": "Hi."}},
     "POST /api/v1/tts/synthesize-batch": lambda _: {"json": {"items": [{"text": "Hi."}]}},
     "PATCH /api/v1/stt/defaults": lambda _: {"json": {"itn": True}},
@@ -161,7 +175,7 @@ def _client(tenant: Tenant, credential: str, path: str) -> Client:
         return tenant.user(credential)
     row, key = tenant.new_key(other if credential == "other_key" else scope)
     if credential == "revoked_key":
-        services.revoke_api_key(api_key=row)
+        services.revoke_api_key(actor=tenant.actor(), api_key=row)
     if credential == "expired_key":
         ApiKey.objects.filter(id=row.id).update(expires_at=timezone.now() - timedelta(seconds=1))
     return Client(tenant.server, {"x-api-key": key})
@@ -177,6 +191,10 @@ def _filled(path: str, tenant: Tenant, audio_url: str) -> str:
         user = User.objects.create(email=f"{uuid.uuid4().hex}@example.com", password="!")
         member = Membership.objects.create(organization=tenant.organization, user=user, role="viewer")
         return path.replace("{member_id}", str(member.id))
+    if "{webhook_id}" in path:
+        delivery = refused_delivery(tenant)
+        path = path.replace("{delivery_id}", str(delivery.id))
+        return path.replace("{webhook_id}", str(delivery.endpoint_id))
     if "{job_id}" in path or "{batch_id}" in path:
         fields = {"organization": tenant.organization, "status": "succeeded", "batch_id": uuid.uuid4()}
         job = SttJob(**fields) if "/stt/" in path else TtsJob(**fields, characters=2, sample_rate=8000)

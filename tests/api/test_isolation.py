@@ -8,9 +8,10 @@ import pytest
 
 from accounts.models import ApiKey, Membership
 from stt.models import SttJob
-from tests.api.support import silence
+from tests.api.support import refused_delivery, silence
 from tests.conftest import Client, Tenant, error_of
 from tts.models import TtsJob
+from webhooks.models import WebhookEndpoint
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +21,19 @@ def theirs(server: str) -> dict[str, Any]:
 
     tenant = make_tenant(server)
     client = tenant.key()
+    delivery = refused_delivery(tenant)
     return {
         "tenant": tenant,
         "tts_job": client.post("/tts/synthesize", json={"text": "A secret text."}).json()["job_id"],
         "stt_job": client.post("/stt/transcribe", files={"audio_file": ("secret.wav", silence(0.5))}).json()["job_id"],
+        "tts_batch": client.post("/tts/synthesize-batch", json={"items": [{"text": "Secret."}]}).json()["batch_id"],
+        "stt_batch": client.post("/stt/batch-transcribe", files={"audio_files": ("s.wav", silence(0.5))}).json()[
+            "batch_id"
+        ],
         "api_key": str(tenant.new_key()[0].id),
         "member": str(tenant.member("viewer").id),
+        "delivery": str(delivery.id),
+        "webhook": str(delivery.endpoint_id),
     }
 
 
@@ -42,6 +50,16 @@ OBJECTS = [
     ("GET", "/auth/members/{member}", None),
     ("PATCH", "/auth/members/{member}", {"role": "owner"}),
     ("DELETE", "/auth/members/{member}", None),
+    ("GET", "/tts/batches/{tts_batch}", None),
+    ("GET", "/stt/batches/{stt_batch}", None),
+    ("GET", "/webhooks/{webhook}", None),
+    ("PATCH", "/webhooks/{webhook}", {"active": False}),
+    ("DELETE", "/webhooks/{webhook}", None),
+    ("POST", "/webhooks/{webhook}/test", None),
+    ("POST", "/webhooks/{webhook}/rotate-secret", None),
+    ("GET", "/webhooks/{webhook}/deliveries", None),
+    ("GET", "/webhooks/{webhook}/deliveries/{delivery}", None),
+    ("POST", "/webhooks/{webhook}/deliveries/{delivery}/redeliver", None),
 ]
 
 
@@ -54,10 +72,9 @@ def test_object_of_another_organization(
     # Not even the wording tells that it exists.
     missing = {**theirs, **{name: "00000000-0000-4000-8000-000000000000" for name in theirs if name != "tenant"}}
     unknown = error_of(tenant.user("owner").request(method, path.format(**missing), json=body), 404, "not_found")
-    theirs_id = next(theirs[name] for name in theirs if "{" + name + "}" in path)
-    assert error["message"].replace(theirs_id, "ID") == unknown["message"].replace(
-        "00000000-0000-4000-8000-000000000000", "ID"
-    )
+    for known in theirs.values():
+        error["message"] = error["message"].replace(str(known), "ID")
+    assert error["message"] == unknown["message"].replace("00000000-0000-4000-8000-000000000000", "ID")
 
 
 def test_nothing_was_changed(theirs: dict[str, Any]) -> None:
@@ -67,6 +84,8 @@ def test_nothing_was_changed(theirs: dict[str, Any]) -> None:
     key = ApiKey.objects.get(id=theirs["api_key"])
     assert (key.name, key.revoked_at) == ("tests", None)
     assert Membership.objects.get(id=theirs["member"]).role == "viewer"
+    endpoint = WebhookEndpoint.objects.get(id=theirs["webhook"])
+    assert (endpoint.active, endpoint.previous_salt, endpoint.deliveries.count()) == (True, "", 1)
 
 
 def test_keys_see_no_others_jobs(tenant: Tenant, theirs: dict[str, Any]) -> None:
@@ -75,7 +94,7 @@ def test_keys_see_no_others_jobs(tenant: Tenant, theirs: dict[str, Any]) -> None
     error_of(client.delete(f"/stt/jobs/{theirs['stt_job']}"), 404)
 
 
-@pytest.mark.parametrize("path", ["/tts/jobs", "/stt/jobs", "/auth/api-keys", "/auth/members"])
+@pytest.mark.parametrize("path", ["/tts/jobs", "/stt/jobs", "/auth/api-keys", "/auth/members", "/webhooks"])
 def test_lists_end_at_the_organization(tenant: Tenant, theirs: dict[str, Any], path: str) -> None:
     body = tenant.user("owner").get(path).json()
     own = {str(tenant.member("owner").id)} if path == "/auth/members" else set()
@@ -100,14 +119,20 @@ def test_every_object_route_is_tried() -> None:
     from tests.api.routes import methods, routes
 
     tried = {(method, path.split("?")[0].replace("{", "").replace("}", "")) for method, path, _ in OBJECTS}
-    own = {"job_id": None, "key_id": "api_key", "member_id": "member"}
+    own = {
+        "job_id": None,
+        "key_id": "api_key",
+        "member_id": "member",
+        "webhook_id": "webhook",
+        "delivery_id": "delivery",
+    }
     for path, callback in routes().items():
         for method in methods(callback):
             name = path.removeprefix("/api/v1")
             if "_id}" not in name or "voice_id" in name:  # built-in voices belong to everyone
                 continue
             task = name.split("/")[1]
-            name = name.replace("{job_id}", f"{task}_job")
+            name = name.replace("{job_id}", f"{task}_job").replace("{batch_id}", f"{task}_batch")
             for parameter, known in own.items():
                 name = name.replace("{" + parameter + "}", known or parameter)
             assert (method, name) in tried, f"{method} {path} is missing from OBJECTS"

@@ -9,3 +9,4 @@ from config.settings.quota import *  # noqa: F403
 from config.settings.security import *  # noqa: F403
 from config.settings.speech import *  # noqa: F403
 from config.settings.storage import *  # noqa: F403
+from config.settings.webhooks import *  # noqa: F403

@@ -58,6 +58,8 @@ SPECTACULAR_SETTINGS = {
         "RoleEnum": "accounts.models.Role.choices",
         "SpeechTaskEnum": "analytics.models.Task.choices",  # also the scopes of API keys
         "TranscriptionTaskEnum": ["transcribe", "translate"],
+        "DeliveryStatusEnum": "webhooks.models.DeliveryStatus.choices",
+        "WebhookEventEnum": "webhooks.models.Event.choices",
         "JobStatusEnum": "jobs.models.JobStatus.choices",
         "ModelStatusEnum": "models_registry.models.ModelStatus.choices",
         "ModelTaskEnum": "models_registry.models.ModelTask.choices",

@@ -33,6 +33,8 @@ INSTALLED_APPS = [
     "procrastinate.contrib.django",
     "common",
     "accounts",
+    "audit",
+    "webhooks",
     "jobs",
     "retention",
     "tts",

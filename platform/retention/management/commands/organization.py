@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import Organization
+from audit import services as audit
 from retention import export, services
 
 
@@ -31,6 +32,7 @@ class Command(BaseCommand):
         if options["action"] == "export":
             with options["file"].open("wb") as target:
                 export.write(organization, target)
+            audit.record_for_organization(organization, action="organization.exported")
             self.stdout.write(f"{options['file']}: {options['file'].stat().st_size:,} bytes.")
             return
         if not options["yes"] and input(f"Type {organization.slug} to delete it with all its data: ") != (

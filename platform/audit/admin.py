@@ -1,0 +1,35 @@
+"""The audit trail, to be read."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from audit.models import AuditEntry
+from common.admin import OrganizationFilter, ReadOnlyAdmin, pretty
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "organization", "action", "actor", "what", "address")
+    list_filter = (OrganizationFilter, "actor_type", "created_at")
+    list_select_related = ("organization",)
+    search_fields = ("action", "actor_label", "object_label", "object_id", "request_id")
+    date_hierarchy = "created_at"
+    fields = (
+        "created_at", "organization", "action", "actor", "actor_id", "object_type", "object_id", "object_label",
+        "address", "user_agent", "request_id", "shown_details",
+    )  # fmt: skip
+    readonly_fields = fields
+
+    @admin.display(description="by", ordering="actor_label")
+    def actor(self, entry: AuditEntry) -> str:
+        return entry.actor_label or entry.get_actor_type_display()
+
+    @admin.display(description="object", ordering="object_label")
+    def what(self, entry: AuditEntry) -> str:
+        return entry.object_label or "–"
+
+    @admin.display(description="details")
+    def shown_details(self, entry: AuditEntry) -> SafeString:
+        return pretty(entry.details)

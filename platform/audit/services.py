@@ -1,0 +1,88 @@
+"""Writes the audit trail. Call `record` in the transaction that makes the change, so that neither exists alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Model
+
+from accounts.actors import Actor
+from accounts.models import Organization
+from audit.models import ActorType, AuditEntry
+from common import context
+
+_SECRET_NAMES = frozenset({"password", "secret", "key", "token", "digest"})
+
+
+def record(*, actor: Actor | None, action: str, target: Model | None = None, **details: Any) -> None:
+    """Adds an entry to the organisation's trail.
+
+    actor: who did it; None for the platform itself, whose entries go to the organisation that owns `target`.
+    details: JSON values that say more, never a secret.
+    """
+    organization_id = actor.organization.id if actor else getattr(target, "organization_id", None)
+    _entry(organization_id, action, _who(actor), target, details).save(force_insert=True)
+
+
+def record_for_organization(organization: Organization, *, action: str, **details: Any) -> None:
+    """What an operator did to an organisation from the command line."""
+    _entry(organization.id, action, _who(None), organization, details).save(force_insert=True)
+
+
+def record_for_person(
+    *, action: str, email: str, user_id: UUID | None, organization_ids: Iterable[UUID], **details: Any
+) -> None:
+    """What a person did, or somebody in their name, outside any one organisation: an entry in each of theirs.
+
+    user_id: None for somebody whom nobody has authenticated. Without organisations, the operators see the entry.
+    """
+    who = {
+        "actor_type": ActorType.USER if user_id else ActorType.ANONYMOUS,
+        "actor_id": user_id,
+        # What is typed where the address belongs may be a password.
+        "actor_label": email.lower()[:254] if "@" in email else "",
+    }
+    owners: list[UUID | None] = [*organization_ids]
+    AuditEntry.objects.bulk_create(_entry(owner, action, who, None, details) for owner in owners or [None])
+
+
+@contextmanager
+def deletion_allowed() -> Iterator[None]:
+    """Lets this transaction delete entries: for the end of an organisation and of the retention period alone."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('audit.deletion', 'allowed', true)")
+        yield
+        cursor.execute("SELECT set_config('audit.deletion', '', true)")
+
+
+def _entry(
+    organization_id: UUID | None, action: str, who: dict[str, Any], target: Model | None, details: dict[str, Any]
+) -> AuditEntry:
+    if secret := _SECRET_NAMES & details.keys():
+        raise ValueError(f"{action}: the audit trail holds no secrets, but was given {sorted(secret)}")
+    origin = context.origin.get()
+    return AuditEntry(
+        organization_id=organization_id,
+        action=action,
+        **who,
+        object_type=target._meta.model_name or "" if target is not None else "",
+        object_id=str(target.pk) if target is not None else "",
+        object_label=str(target)[:300] if target is not None else "",
+        address=origin.address,
+        user_agent=origin.user_agent,
+        request_id=context.request_id.get(),
+        details=details,
+    )
+
+
+def _who(actor: Actor | None) -> dict[str, Any]:
+    if actor is None:
+        return {"actor_type": ActorType.SYSTEM}
+    if actor.api_key is not None:
+        return {"actor_type": ActorType.API_KEY, "actor_id": actor.api_key.id, "actor_label": str(actor.api_key)[:254]}
+    user = actor.user
+    return {"actor_type": ActorType.USER, "actor_id": user.id, "actor_label": user.email}  # type: ignore[union-attr]
