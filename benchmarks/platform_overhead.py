@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 TEXT = ("The committee will meet on Thursday to discuss the new budget and the plans for the coming year. " * 2)[:100]
-CLIP = ROOT / "tests" / "audio" / "benchmark.wav"
+CLIP = ROOT / "tests" / "audio" / "weather.flac"
 
 
 class Server:
@@ -147,10 +147,12 @@ def measure_synthesis(server: Server, key: str) -> None:
           f"  p95 {1e3 * percentile(seconds, 0.95):5.1f} ms")  # fmt: skip
 
 
-def _multipart(clip: Path) -> tuple[bytes, dict[str, str]]:
+def multipart(clip: Path, **fields: str) -> tuple[bytes, dict[str, str]]:
+    """The body and headers of an upload of `clip` with form fields."""
     boundary = "benchmark-boundary"
+    parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in fields.items()]
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="audio_file"; filename="{clip.name}"\r\n\r\n'
-    body = head.encode() + clip.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+    body = "".join(parts).encode() + head.encode() + clip.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
     return body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
 
 
@@ -163,7 +165,7 @@ def measure_transcription(server: Server, key: str, clip: Path) -> None:
         stt.transcribe(clip)
     engine = (time.perf_counter() - started) / 3
 
-    body, headers = _multipart(clip)
+    body, headers = multipart(clip)
     headers["x-api-key"] = key
 
     def request() -> None:

@@ -70,7 +70,7 @@ class WhisperSettings:
     compute_type: str = "default"  # CTranslate2's: int8 on the CPU and float16 on CUDA by default; torch: float32/16
     threads: int = 0  # of one call on the CPU; 0: the cores, at most eight
     workers: int = 1  # calls side by side (CTranslate2 on the CPU: each takes `threads`)
-    max_batch: int = 0  # windows a call; 0: 4 on the CPU, where batching hardly helps, and 16 on CUDA
+    max_batch: int = 0  # windows a call; 0: what `_batch_size` says
     beam_size: int = 1
     patience: float = 1.0
     temperatures: tuple[float, ...] = ()  # sampled at, in turn, after the second search has failed too
@@ -188,7 +188,7 @@ def capabilities(manifest: ModelManifest) -> EngineCapabilities:
     return EngineCapabilities(
         languages=languages,
         max_window_seconds=float(WINDOW_SECONDS),
-        max_batch=settings.max_batch or (4 if device == devices.CPU else 16),
+        max_batch=settings.max_batch or _batch_size(device, settings),
         concurrency=settings.workers,
         word_times=settings.word_times,
         word_confidences=settings.word_times,
@@ -201,6 +201,16 @@ def capabilities(manifest: ModelManifest) -> EngineCapabilities:
         hotwords=True,
         device=device,
     )
+
+
+def _batch_size(device: str, settings: WhisperSettings) -> int:
+    """By measurement (benchmarks/whisper.py): a GPU gains by batches, a CPU only where encoding is cheap.
+
+    Windows that are padded to 30 seconds cost a CPU more together than one by one.
+    """
+    if device != devices.CPU:
+        return 16
+    return 4 if settings.fitted_windows else 1
 
 
 @dataclass
