@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 
 import pytest
 from django.core.files.storage import default_storage
@@ -85,6 +84,6 @@ def test_deleting_takes_the_audio_along_and_keeps_the_usage(tenant: Tenant) -> N
     assert UsageRecord.objects.get(job_id=made["job_id"]).characters == len("Hello.")
 
 
-@pytest.mark.parametrize("job_id", [str(uuid.uuid4()), "1", "x", "%00"])
+@pytest.mark.parametrize("job_id", ["7a1d2c3e-0000-4000-8000-000000000001", "1", "x", "%00"])
 def test_unknown(tenant: Tenant, job_id: str) -> None:
     error_of(tenant.key("tts").get(f"/tts/jobs/{job_id}"), 404, "not_found")
