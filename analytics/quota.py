@@ -131,24 +131,18 @@ def reserve(job: Job, wanted: Amounts) -> None:
     if not limits.metered:
         return
     try:
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             held = Reservation.objects.select_for_update().filter(job_id=job.id).first()
-            month = held.month if held else current_month()
             more = wanted - Amounts(held.characters, held.audio_seconds) if held else wanted
             if more.characters <= 0 and more.audio_seconds <= 0:
                 return
-            _take(job.organization, limits, month, more)
-            Reservation.objects.update_or_create(
-                job_id=job.id,
-                defaults={"characters": wanted.characters, "audio_seconds": wanted.audio_seconds},
-                create_defaults={
-                    "organization_id": job.organization_id,
-                    "task": job.task,
-                    "month": month,
-                    "characters": wanted.characters,
-                    "audio_seconds": wanted.audio_seconds,
-                },
+            row = held or Reservation(
+                organization_id=job.organization_id, task=job.task, job_id=job.id, month=current_month()
             )
+            row.characters, row.audio_seconds = wanted.characters, wanted.audio_seconds
+            row.save()
+            # Last: everyone in the organisation waits for this row until the transaction ends.
+            _take(job.organization, limits, row.month, more)
     except errors.QuotaExceeded:
         if not connection.in_atomic_block:  # it would be rolled back with the rest
             warn_of_refusal(job.organization)
@@ -242,27 +236,39 @@ def settle(job: Job, metered: Metered) -> None:
         if job.task == Task.TTS
         else Amounts.of(audio_seconds=metered.audio_seconds)
     )
-    with transaction.atomic():
-        month = release(job.id, billed)
-        if month is not None:
-            period = QuotaPeriod.objects.get(organization_id=job.organization_id, month=month)
+    with transaction.atomic(savepoint=False):
+        period = release(job.id, billed)
+        if period is not None:
             _warn(job.organization, limits, period)
 
 
-def release(job_id: UUID, billed: Amounts = Amounts()) -> date | None:
-    """Ends a reservation, of which `billed` was used; its month, or None where there is none (any more)."""
-    with transaction.atomic():
-        held = Reservation.objects.select_for_update().filter(job_id=job_id).first()
-        if held is None:
+def release(job_id: UUID, billed: Amounts = Amounts()) -> QuotaPeriod | None:
+    """Ends a reservation, of which `billed` was used; its period, or None where there is none (any more)."""
+    with transaction.atomic(savepoint=False):
+        held = Reservation.objects.filter(job_id=job_id).first()
+        if held is None or not Reservation.objects.filter(id=held.id).delete()[0]:
             return None
-        held.delete()
-        QuotaPeriod.objects.filter(organization_id=held.organization_id, month=held.month).update(
-            used_characters=F("used_characters") + billed.characters,
-            used_audio_seconds=F("used_audio_seconds") + billed.audio_seconds,
-            reserved_characters=F("reserved_characters") - held.characters,
-            reserved_audio_seconds=F("reserved_audio_seconds") - held.audio_seconds,
+        # RETURNING: what the row holds now, without another query while everyone in the organisation waits for it.
+        return next(
+            iter(
+                QuotaPeriod.objects.raw(
+                    f"""UPDATE {QuotaPeriod._meta.db_table}
+                    SET used_characters = used_characters + %s, used_audio_seconds = used_audio_seconds + %s,
+                        reserved_characters = reserved_characters - %s,
+                        reserved_audio_seconds = reserved_audio_seconds - %s
+                    WHERE organization_id = %s AND month = %s RETURNING *""",  # noqa: S608  a constant
+                    [
+                        billed.characters,
+                        billed.audio_seconds,
+                        held.characters,
+                        held.audio_seconds,
+                        held.organization_id,
+                        held.month,
+                    ],
+                )
+            ),
+            None,
         )
-        return held.month
 
 
 # ── Warnings ────────────────────────────────────────────────────────────────────────────────────────────────────────
