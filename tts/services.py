@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -118,12 +119,13 @@ def synthesize_stream(*, actor: Actor, request: SynthesisRequest) -> tuple[TtsJo
 
     Closing the iterator early cancels the job and bills the characters that were spoken until then.
     """
-    plan = _plan(request, _caller(actor.organization.id), None)
+    cancel = threading.Event()
+    plan = _plan(request, _caller(actor.organization.id), cancel)
     job = _create_job(actor, plan, None, jobs.running_now())
     timer = _Timer(job)
     with jobs.ending(job):
         encoded = audio.encode_stream(timer.timed(plan.chunks), request.format, sample_rate=plan.rate)
-    return job, _Teed(job, timer, encoded)
+    return job, _Teed(job, timer, encoded, cancel)
 
 
 class _Teed:
@@ -132,8 +134,10 @@ class _Teed:
     A class rather than a generator: a generator that was never started runs no `finally`.
     """
 
-    def __init__(self, job: TtsJob, timer: _Timer, encoded: Iterator[bytes]) -> None:
+    def __init__(self, job: TtsJob, timer: _Timer, encoded: Iterator[bytes], cancel: threading.Event) -> None:
         self._job, self._timer, self._encoded = job, timer, encoded
+        self._watching = ExitStack()  # a slow client's job lives on, and DELETE reaches it, until `close`
+        self._watching.enter_context(monitor.watching(job, cancel))
         self._copy = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  (`close` closes it)
         self._ended = False
 
@@ -161,6 +165,7 @@ class _Teed:
                 message="The client left before the end of the audio.",
                 metered=self._timer.metered(self._timer.characters),
             )
+        self._watching.close()
         close = getattr(self._encoded, "close", lambda: None)
         close()
         self._copy.close()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from analytics.models import UsageRecord
+from jobs.monitor import HEARTBEAT_SECONDS
 from tests.conftest import OWNED_AUDIO, Client, Tenant, error_of
 from tts.models import TtsJob
 
@@ -123,3 +127,32 @@ def test_lists_filter_by_key_and_time(tenant: Tenant) -> None:
     assert [job["job_id"] for job in listed["results"]] == [first["job_id"]]
     listed = mine.get("/tts/jobs", params={"created_after": first["created_at"]}).json()
     assert [job["job_id"] for job in listed["results"]] == [second["job_id"]]
+
+
+def test_delete_stops_a_stream(tenant: Tenant) -> None:
+    client = tenant.key("tts")
+    with client.stream("POST", "/tts/synthesize", json={"text": LONG_TEXT, "stream": True}) as answer:
+        job_id = answer.headers["X-Job-ID"]
+        chunks = answer.iter_bytes()
+        next(chunks)
+        assert tenant.key("tts").delete(f"/tts/jobs/{job_id}").status_code == 204
+        with contextlib.suppress(httpx.RemoteProtocolError):  # the body breaks off: it has no honest end
+            for _ in chunks:
+                pass
+    usage = UsageRecord.objects.get(job_id=job_id)
+    assert usage.status == "cancelled"
+    assert 0 < usage.characters < len(LONG_TEXT)
+    assert TtsJob.objects.get(id=job_id).status == "cancelled"
+
+
+def test_a_slow_streams_job_shows_that_it_lives(tenant: Tenant) -> None:
+    client = tenant.key("tts")
+    with client.stream("POST", "/tts/synthesize", json={"text": LONG_TEXT, "stream": True}) as answer:
+        job_id = answer.headers["X-Job-ID"]
+        chunks = answer.iter_bytes()  # kept: httpx hangs up when the iterator is collected
+        next(chunks)
+        began = TtsJob.objects.get(id=job_id).heartbeat_at
+        deadline = time.monotonic() + 3 * HEARTBEAT_SECONDS
+        while TtsJob.objects.get(id=job_id).heartbeat_at == began and time.monotonic() < deadline:
+            time.sleep(0.1)  # a client that reads nothing
+        assert TtsJob.objects.get(id=job_id).heartbeat_at > began

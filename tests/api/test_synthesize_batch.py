@@ -86,5 +86,6 @@ def test_rejects_wrong_batches(tenant: Tenant, body: dict[str, Any], param: str)
 def test_hundred_items(tenant: Tenant) -> None:
     items = [{"text": f"Number {number}."} for number in range(100)]
     body = tenant.key("tts").post("/tts/synthesize-batch", json={"items": items, "format": "pcm"}).json()
+    assert [item["error"] for item in body["items"] if item.get("error")] == []
     assert [item["text"] for item in body["items"]] == [item["text"] for item in items]
     assert TtsJob.objects.filter(batch_id=body["batch_id"], status="succeeded").count() == 100

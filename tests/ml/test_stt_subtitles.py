@@ -78,7 +78,7 @@ def test_cues_of_any_text_are_in_order_and_small(text, start, seconds):
 
 def test_renders_a_real_transcript():
     transcript = ml.stt.transcribe(owned_clips()[3].path)
-    assert re.match(r"1\n00:00:0\d,\d{3} --> 00:00:0\d,\d{3}\nthe president", render(transcript, "srt"))
+    assert re.match(r"1\n00:00:0\d,\d{3} --> 00:00:0\d,\d{3}\nThe president", render(transcript, "srt"))
     assert render(transcript, "vtt").startswith("WEBVTT\n\n00:00:0")
     assert render(transcript, "txt") == transcript.text + "\n"
     with pytest.raises(errors.InvalidRequest):
