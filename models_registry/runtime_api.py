@@ -184,9 +184,14 @@ def _transcribe(
         )
     resolution = stt.resolve(options)
     path = Path(upload.temporary_file_path())  # the only upload handler writes files
+    outputs: dict[str, dict[str, Any]] = {}
     with db.released():
         transcript = stt.transcribe(
-            path, options, max_duration_seconds=settings.STT_MAX_DURATION_SECONDS, cancel=cancel
+            path,
+            options,
+            max_duration_seconds=settings.STT_MAX_DURATION_SECONDS,
+            cancel=cancel,
+            observe=outputs.__setitem__,
         )
     return {
         "text": transcript.text,
@@ -194,11 +199,11 @@ def _transcribe(
         "confidence": transcript.confidence,
         "duration_seconds": transcript.duration_seconds,
         "model_used": transcript.model_used,
-        "meta": _stages(transcript, resolution),
+        "meta": _stages(transcript, resolution, outputs),
     }
 
 
-def _stages(transcript: Transcript, resolution: stt.Resolution) -> dict[str, Any]:
+def _stages(transcript: Transcript, resolution: stt.Resolution, outputs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     chosen = resolution.model
     return {
         "process": runtime.current.id,
@@ -209,8 +214,11 @@ def _stages(transcript: Transcript, resolution: stt.Resolution) -> dict[str, Any
             "language_confidence": resolution.language_confidence,
             "fallback_reason": transcript.fallback_reason,
         },
-        "stages": [{"name": name, "seconds": transcript.timings.get(name)} for name in transcript.stages],
-        "recognise": [asdict(segment) for segment in transcript.segments],
+        "stages": [
+            {"name": name, "seconds": transcript.timings.get(name), "output": outputs.get(name, {})}
+            for name in transcript.stages
+        ],
+        "segments": [asdict(segment) for segment in transcript.segments],
         "language": {"language": transcript.language, "confidence": transcript.language_confidence},
         "score": asdict(transcript.quality),
         "timings": transcript.timings,

@@ -14,8 +14,9 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from ml import errors
 from ml.audio.decode import MAX_DURATION_SECONDS, SAMPLE_RATE, DecodedAudio, decode
@@ -28,6 +29,9 @@ from ml.stt.stages import Recognition, check_switches
 from ml.stt.text import TEXT_STAGES
 from ml.stt.text.rescoring import alternatives_wanted, rescore
 from ml.types import Caller, Segment, Transcript, TranscriptionOptions, Word
+
+Observe = Callable[[str, dict[str, Any]], None]
+"""Called with a stage's name and what it gave, as plain data."""
 
 Progress = Callable[[float, str], None]
 """Called with the share done, 0–1 and never falling, and the name of the stage under way."""
@@ -52,10 +56,12 @@ def transcribe(
     cancel: threading.Event | None = None,
     progress: Progress | None = None,
     on_duration: Callable[[float], None] | None = None,
+    observe: Observe | None = None,
 ) -> Transcript:
     """Transcribes a media file of any common format.
 
     on_duration: called with the audio's seconds once it is decoded; what it raises ends the work before recognition.
+    observe: called with what each stage that ran gave; for operators who look into one transcription.
 
     A segment's confidence is the mean of its words', weighted by their durations; the transcript's is the same mean
     over all of them, 0 where nothing was said. It compares results of one model only (see `ml.stt.confidence`).
@@ -68,36 +74,44 @@ def transcribe(
     check_switches(options)
     resolution = registry.resolve(options)
     frontend.check_reference(options)
-    run = _Run(cancel, progress)
+    run = _Run(cancel, progress, observe)
     with run.stage("decode"):
         audio = decode(path, max_duration_seconds=max_duration_seconds, cancel=cancel)
     with audio:
+        run.show("decode", **asdict(audio.source), duration_seconds=audio.duration_seconds)
         if on_duration is not None:
             on_duration(audio.duration_seconds)
         run.report(_DECODED_SHARE, "vad")
         audio = frontend.clean_before_vad(audio, options, run.stage, cancel=cancel)
         with run.stage("vad"):
             speech = _find_speech(audio, resolution, cancel)
+        run.show("vad", windows=_spans(speech.windows))
         if noisy := frontend.noisy_spans(speech.windows, speech.activity, options):
             with run.stage("noise_suppression"):
                 audio = frontend.suppress_noise(audio, noisy, cancel=cancel)
+            run.show("noise_suppression", windows=_spans(noisy))
         if speech.windows and language.applies(options):
             with run.stage("language"):
                 spoken = [window.samples for window in _windows(audio, speech, resolution, options)]
                 resolution = language.identify(spoken, resolution, options)
+            run.show("language", language=resolution.language, confidence=resolution.language_confidence)
         run.report(_HEARD_SHARE, "recognise")
         with run.stage("recognise"):
             heard = _recognise(audio, speech, resolution, options, caller, run)
+        run.show("recognise", model=heard.model.name, texts=_texts(heard.hypotheses))
         if any(hypothesis.alternatives for hypothesis in heard.hypotheses):
             with run.stage("rescore"):
                 heard = _rescore(heard, options)
+            run.show("rescore", texts=_texts(heard.hypotheses))
         recognition = _to_recognition(speech, heard, frozenset(noisy))
         for stage in TEXT_STAGES:
             if stage.applies(heard.model.capabilities, options):
                 with run.stage(stage.name):
                     recognition = stage.run(recognition, options)
+                run.show(stage.name, texts=_texts(recognition.segments))
         with run.stage("score"):
             quality = score_quality(speech.activity, audio.source.clipping_ratio)
+        run.show("score", **asdict(quality))
         run.report(1.0, "score")
         segments = recognition.segments
         return Transcript(
@@ -121,6 +135,7 @@ class _Run:
 
     cancel: threading.Event | None
     progress: Progress | None
+    observe: Observe | None = None
     timings: dict[str, float] = field(default_factory=dict)
     share: float = 0.0
 
@@ -131,6 +146,10 @@ class _Run:
         yield
         self.timings[name] = time.perf_counter() - started
 
+    def show(self, stage: str, **output: Any) -> None:
+        if self.observe is not None:
+            self.observe(stage, output)
+
     def report(self, share: float, stage: str) -> None:
         self.share = max(self.share, share)  # another model that takes over begins anew
         if self.progress is not None:
@@ -139,6 +158,14 @@ class _Run:
     def check(self) -> None:
         if self.cancel is not None and self.cancel.is_set():
             raise errors.Cancelled("The request was cancelled.")
+
+
+def _texts(spoken: Iterable[Hypothesis | Segment]) -> list[str]:
+    return [item.text for item in spoken]
+
+
+def _spans(windows: Iterable[vad.SpeechSpan]) -> list[dict[str, float]]:
+    return [{"start": round(span.start, 3), "end": round(span.end, 3)} for span in windows]
 
 
 def _find_speech(audio: DecodedAudio, resolution: registry.Resolution, cancel: threading.Event | None) -> Speech:

@@ -31,7 +31,12 @@ def test_transcribe_shows_every_stage_and_keeps_nothing(tenant: Tenant) -> None:
     meta = body["meta"]
     assert {"decode", "vad", "recognise", "score"} <= {stage["name"] for stage in meta["stages"]}
     assert all(stage["seconds"] >= 0 for stage in meta["stages"])
-    assert meta["recognise"][0]["words"]
+    assert meta["segments"][0]["words"]
+    outputs = {stage["name"]: stage["output"] for stage in meta["stages"]}
+    assert outputs["decode"]["sample_rate"]
+    assert outputs["vad"]["windows"][0]["end"] > 0
+    assert outputs["truecase"]["texts"] != outputs["recognise"]["texts"]
+    assert " ".join(outputs["itn"]["texts"]) == body["text"]
     assert meta["routing"]["model"] == body["model_used"]
     assert_nothing_was_kept(tenant)
 
