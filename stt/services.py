@@ -82,17 +82,17 @@ def submit(
 
 def run(*, job: SttJob) -> None:
     """Recognises a job that a worker has claimed. Raises what goes wrong; the queue decides what becomes of the job."""
-    _recognise(job, threading.Event())
+    _recognise(job)
 
 
-def _recognise(job: SttJob, cancel: threading.Event) -> SttJob:
+def _recognise(job: SttJob, client_left: threading.Event | None = None) -> SttJob:
     """Transcribes and ends the job as succeeded. Audio that nobody can decode, or the quota refuses, is not kept."""
     if job.audio is None:
         raise errors.NotFound("The audio has been deleted.", code="audio_deleted")
-    heard = _Heard(job)
+    heard, stop = _Heard(job), threading.Event()
     caller = Caller(tenant=str(job.organization_id), priority="batch" if job.is_async else "synchronous")
     try:
-        with monitor.watching(job, cancel) as watch, db.released(), ExitStack() as files:
+        with monitor.watching(job, stop, client_left) as watch, db.released(), ExitStack() as files:
             path = files.enter_context(storage.local_copy(job.audio.key))
             reference = files.enter_context(storage.local_copy(job.reference_key)) if job.reference_key else None
             transcript = engine.transcribe(
@@ -100,7 +100,7 @@ def _recognise(job: SttJob, cancel: threading.Event) -> SttJob:
                 _runtime_options(job, reference),
                 caller=caller,
                 max_duration_seconds=settings.STT_MAX_DURATION_SECONDS,
-                cancel=cancel,
+                cancel=stop,
                 progress=heard.reporting(watch),
                 on_duration=heard.reserve,
             )

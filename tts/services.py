@@ -25,7 +25,7 @@ from jobs.models import UNFINISHED, JobStatus
 from jobs.monitor import Watch, monitor
 from ml import audio
 from ml import tts as engine
-from ml.errors import MlError
+from ml.errors import Cancelled, MlError
 from ml.types import AudioChunk, Caller, Priority, SynthesisOptions, Voice
 from retention import services as retention
 from tts.models import TtsJob
@@ -73,13 +73,13 @@ def synthesize(
 
     Raises `ml.errors.InvalidRequest` and its kinds before a job exists; later errors end the job as failed.
     """
-    cancel = cancel or threading.Event()
-    plan = _plan(request, _caller(actor.organization.id), cancel)
+    cancel, stop = cancel or threading.Event(), threading.Event()
+    plan = _plan(request, _caller(actor.organization.id), stop)
     job = jobs.created_in_turn(
         lambda: _create_job(actor, plan, batch_id, jobs.running_now()), in_batch=batch_id is not None, cancel=cancel
     )
     with jobs.ending(job):
-        _speak(job, plan.chunks, cancel)
+        _speak(job, plan.chunks, stop, cancel)
     retention.forget_at_once(job=job, organization=actor.organization)
     return job
 
@@ -92,15 +92,17 @@ def submit(*, actor: Actor, request: SynthesisRequest, batch_id: uuid.UUID | Non
 
 def run(*, job: TtsJob) -> None:
     """Speaks a job that a worker has claimed. Raises what goes wrong; the queue decides what becomes of the job."""
-    cancel = threading.Event()
+    stop = threading.Event()
     options = SynthesisOptions(voice=job.voice, model=job.model, sample_rate=job.sample_rate, **job.options)
     caller = _caller(job.organization_id, "batch")
-    _speak(job, engine.synthesize(job.text, options, caller=caller, cancel=cancel), cancel)
+    _speak(job, engine.synthesize(job.text, options, caller=caller, cancel=stop), stop)
 
 
-def _speak(job: TtsJob, chunks: Iterator[AudioChunk], cancel: threading.Event) -> TtsJob:
-    """Encodes the chunks into the storage and ends the job as succeeded."""
-    with monitor.watching(job, cancel) as watch, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+def _speak(
+    job: TtsJob, chunks: Iterator[AudioChunk], stop: threading.Event, client_left: threading.Event | None = None
+) -> TtsJob:
+    """Encodes the chunks, which `stop` stops, into the storage, and ends the job as succeeded."""
+    with monitor.watching(job, stop, client_left) as watch, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
         timer = _Timer(job, watch)
         with db.released():
             encoded = audio.encode_to_file(timer.timed(chunks), job.format, file, sample_rate=job.sample_rate)
@@ -200,6 +202,8 @@ def synthesize_batch(
         if isinstance(request, errors.ApiError):
             return request
         try:
+            if cancel is not None and cancel.is_set():
+                raise Cancelled("The request was cancelled.")
             return synthesize(actor=actor, request=request, batch_id=batch_id, cancel=cancel)
         except (MlError, errors.ApiError) as error:
             return error

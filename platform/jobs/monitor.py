@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import connection
@@ -27,10 +27,11 @@ HEARTBEAT_SECONDS = LEASE_SECONDS / 4
 
 @dataclass(eq=False)
 class Watch:
-    """A job that runs here. `cancel` goes to the engine; `report` is called by it."""
+    """A job that runs here. `cancel` goes to the engine and is this job's own; `report` is called by the engine."""
 
     job: Job
-    cancel: threading.Event = field(default_factory=threading.Event)
+    cancel: threading.Event
+    client_left: threading.Event | None = None  # one for all jobs of a request
     share: float = 0.0  # 0–1
     stage: str = ""
     written: tuple[float, str] = (0.0, "")
@@ -49,9 +50,14 @@ class Monitor:
         self._beaten_at = 0.0
 
     @contextmanager
-    def watching(self, job: Job, cancel: threading.Event | None = None) -> Iterator[Watch]:
-        """Looks after `job` for the time of the block."""
-        watch = Watch(job, cancel or threading.Event())
+    def watching(
+        self, job: Job, cancel: threading.Event, client_left: threading.Event | None = None
+    ) -> Iterator[Watch]:
+        """Looks after `job` for the time of the block: sets `cancel` when its computing is to stop.
+
+        `cancel` may be set late, after the job has ended: it must not be shared with other jobs.
+        """
+        watch = Watch(job, cancel, client_left)
         with self._lock:
             self._watches.add(watch)
             if self._thread is None:
@@ -95,8 +101,10 @@ class Monitor:
             rows = model._default_manager.filter(status=JobStatus.PROCESSING)
             found = dict(rows.filter(id__in=[watch.job.id for watch in mine]).values_list("id", "attempts"))
             alive = [watch for watch in mine if found.get(watch.job.id) == watch.job.attempts]
-            for watch in set(mine) - set(alive):
-                watch.cancel.set()  # cancelled, deleted, or taken over by another worker
+            for watch in mine:
+                left = watch.client_left is not None and watch.client_left.is_set()
+                if left or watch not in alive:  # cancelled, deleted, or taken over by another worker
+                    watch.cancel.set()
             if beat:
                 rows.filter(id__in=[watch.job.id for watch in alive]).update(heartbeat_at=timezone.now())
             for watch in alive:
