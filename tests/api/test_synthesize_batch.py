@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -89,3 +91,17 @@ def test_hundred_items(tenant: Tenant) -> None:
     assert [item["error"] for item in body["items"] if item.get("error")] == []
     assert [item["text"] for item in body["items"]] == [item["text"] for item in items]
     assert TtsJob.objects.filter(batch_id=body["batch_id"], status="succeeded").count() == 100
+
+
+def test_deleting_one_item_stops_no_other(tenant: Tenant) -> None:
+    client, other = tenant.key("tts"), tenant.key("tts")
+    items = [{"text": f"Item {number} is long enough to be caught while it is spoken. " * 400} for number in range(4)]
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(client.post, "/tts/synthesize-batch", json={"items": items, "format": "pcm"})
+        deadline = time.monotonic() + 30
+        while not (job := TtsJob.objects.filter(organization=tenant.organization, progress__gt=0).first()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert other.delete(f"/tts/jobs/{job.id}").status_code == 204
+        outcomes = [item.get("status") or item["error"]["code"] for item in answer.result().json()["items"]]
+    assert sorted(outcomes) == ["cancelled", "succeeded", "succeeded", "succeeded"]

@@ -73,6 +73,7 @@ class WhisperSettings:
     max_batch: int = 0  # windows a call; 0: what `_batch_size` says
     beam_size: int = 1
     patience: float = 1.0
+    second_search: bool = True  # where the first has failed, by a wider beam that repeats nothing
     temperatures: tuple[float, ...] = ()  # sampled at, in turn, after the second search has failed too
     compression_ratio_threshold: float = 2.4  # text that zlib packs tighter is a loop
     log_prob_threshold: float = -1.0  # mean of a token; under it the search has failed
@@ -362,7 +363,8 @@ class WhisperRecognizer:
             max_tokens=max(map(self._token_limit, batch)), beam_size=settings.beam_size, patience=settings.patience
         )
         yield first
-        yield replace(first, beam_size=max(RETRY_BEAM, settings.beam_size), no_repeat_ngram=RETRY_NGRAM)
+        if settings.second_search:
+            yield replace(first, beam_size=max(RETRY_BEAM, settings.beam_size), no_repeat_ngram=RETRY_NGRAM)
         for temperature in settings.temperatures:
             if temperature:
                 yield replace(first, beam_size=1, patience=1.0, temperature=temperature)
