@@ -7,7 +7,7 @@ import secrets
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -76,10 +76,9 @@ def is_writable() -> None:
 @contextmanager
 def local_copy(key: str) -> Iterator[Path]:
     """A path that the object can be read at: its own on a file system, a temporary download otherwise."""
-    if isinstance(default_storage, FileSystemStorage) or hasattr(default_storage, "path"):
-        with suppress(NotImplementedError):
-            yield Path(default_storage.path(key))
-            return
+    if isinstance(default_storage, FileSystemStorage):
+        yield Path(default_storage.path(key))
+        return
     with tempfile.NamedTemporaryFile(suffix=Path(key).suffix) as file:
         for chunk in read_range(key, 0, size(key) - 1):
             file.write(chunk)
