@@ -9,7 +9,7 @@ A request says that it may be a repetition in one of two ways:
 Records belong to an organisation and a credential. Only 2xx answers are kept; after an error the next one tries again.
 While the first is computing, its repetitions wait for it, in any process. A first one whose process died is known by
 its heartbeat, and the next takes its place. A client that left may be about to come back: the computing goes on for
-GRACE_SECONDS, and for as long as somebody waits.
+IDEMPOTENCY_GRACE_SECONDS, and for as long as somebody waits.
 """
 
 from __future__ import annotations
@@ -49,10 +49,6 @@ KEPT = {
     IdempotencyRecord.Source.HEADER: timedelta(hours=24),
     IdempotencyRecord.Source.RETRY: timedelta(minutes=15),  # an SDK waits up to ten minutes for an answer
 }
-WAIT_SECONDS = 600.0
-"""How long a repetition waits for the first one's answer: as long as the SDKs wait."""
-GRACE_SECONDS = 15.0
-"""How long after its client left the work goes on, should the client come back."""
 LEASE_SECONDS: float = settings.JOB_LEASE_SECONDS
 BEAT_SECONDS = 1.0
 
@@ -176,7 +172,7 @@ def _sha256(upload: UploadedFile) -> str:
 
 def _claim_or_wait(identity: _Identity, client_left: threading.Event) -> _Attempt | IdempotencyRecord:
     """Ours to compute, or the record of an answer that there is."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + settings.IDEMPOTENCY_WAIT_SECONDS
     pause = 0.02
     attempt = _insert(identity, client_left)
     while attempt is None:
@@ -362,7 +358,7 @@ def _is_abandoned(attempt: _Attempt, awaited_at: datetime | None) -> bool:
     attempt.left_at = attempt.left_at or now
     if awaited_at is not None and timezone.now() - awaited_at < timedelta(seconds=4 * BEAT_SECONDS):
         attempt.left_at = now
-    return now - attempt.left_at > GRACE_SECONDS
+    return now - attempt.left_at > settings.IDEMPOTENCY_GRACE_SECONDS
 
 
 _keeper = _Keeper()

@@ -224,10 +224,10 @@ def test_one_of_many_simultaneous_requests_computes(tenant: Tenant, key: str) ->
     assert UsageRecord.objects.get(organization=tenant.organization).characters == 6000
 
 
-def test_waiting_is_bounded(tenant: Tenant, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_is_bounded(tenant: Tenant, key: str, settings: Any) -> None:
     client = tenant.key("tts")
     _abandoned_record(tenant, client, key, heartbeat_at=timezone.now())
-    monkeypatch.setattr(idempotency, "WAIT_SECONDS", 0.3)
+    settings.IDEMPOTENCY_WAIT_SECONDS = 0.3
     answer = speak(client, key)
     error_of(answer, 409, "idempotency_in_progress")
     assert int(answer.headers["Retry-After"]) >= 1
@@ -282,10 +282,8 @@ def test_slow_answer_is_computed_and_billed_once(tenant: Tenant) -> None:
     assert (record.status, record.characters) == ("succeeded", len(text))
 
 
-def test_client_that_does_not_come_back_stops_the_work(
-    tenant: Tenant, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(idempotency, "GRACE_SECONDS", 0.5)
+def test_client_that_does_not_come_back_stops_the_work(tenant: Tenant, key: str, settings: Any) -> None:
+    settings.IDEMPOTENCY_GRACE_SECONDS = 0.5
     client = tenant.key("tts")
     text = SLOW_TEXT * 4
     with pytest.raises(httpx.ReadTimeout):

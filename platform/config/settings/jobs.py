@@ -16,3 +16,8 @@ DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 8)
 """How long running jobs may take to end when the process is asked to stop; then they go back to the queue."""
 
 PROCRASTINATE_READONLY_MODELS = True
+
+IDEMPOTENCY_WAIT_SECONDS = 600.0
+"""How long a repetition waits for the first request's answer: as long as the SDKs wait."""
+IDEMPOTENCY_GRACE_SECONDS = 15.0
+"""How long after its client left the work goes on, should the client come back."""
