@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.db.models import Q
+from django.http import HttpRequest
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from accounts import keys, tokens
@@ -26,7 +27,7 @@ class CredentialAuthentication(BaseAuthentication):
     """
 
     def authenticate(self, request: Request) -> tuple[User | None, Actor] | None:
-        credential = request.headers.get("x-api-key", "").strip() or _bearer(request)
+        credential = credential_of(request)
         if not credential:
             return None
         actor = authenticate_credential(credential)
@@ -34,6 +35,11 @@ class CredentialAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def credential_of(request: HttpRequest | Request) -> str:
+    """The API key or access token in the headers; empty where there is none."""
+    return request.headers.get("x-api-key", "").strip() or _bearer(request)
 
 
 def authenticate_credential(credential: str) -> Actor:
@@ -71,8 +77,8 @@ def _touch(row: ApiKey) -> None:
         ApiKey.objects.filter(stale, id=row.id).update(last_used_at=now)
 
 
-def _bearer(request: Request) -> str:
-    scheme, _, credential = get_authorization_header(request).decode("latin-1").partition(" ")
+def _bearer(request: HttpRequest | Request) -> str:
+    scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
     return credential.strip() if scheme.lower() == "bearer" else ""
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
@@ -61,19 +62,17 @@ def rotate(refresh_token: str) -> TokenPair:
 def session_of_access_token(token: str) -> LoginSession:
     """The live session that an access token names, with its member, user and organisation."""
     session_id = _verified(AccessToken, token).get(SESSION_CLAIM)
-    session = (
-        LoginSession.objects.select_related("membership__user", "membership__organization__quota")
-        .filter(
-            id=session_id,
-            revoked_at=None,
-            membership__user__is_active=True,
-            membership__organization__is_active=True,
-        )
-        .first()
-    )
+    session = live_sessions().filter(id=session_id).first()
     if session is None:
         raise errors.NotAuthenticated("The log-in has ended; log in again.", code="session_ended")
     return session
+
+
+def live_sessions() -> QuerySet[LoginSession]:
+    """Log-ins that have not ended, with their member, user and organisation (and its limits)."""
+    return LoginSession.objects.select_related("membership__user", "membership__organization__quota").filter(
+        revoked_at=None, membership__user__is_active=True, membership__organization__is_active=True
+    )
 
 
 def revoke(session: LoginSession) -> None:

@@ -46,6 +46,7 @@ OURS = {
     "dashboard",
     "jobs",
     "models_registry",
+    "sockets",
     "stt",
     "tts",
     "webhooks",

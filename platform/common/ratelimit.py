@@ -26,16 +26,28 @@ class ActorThrottle(BaseThrottle):
         actor = request.auth
         if not isinstance(actor, Actor):
             return True
-        usages = [
-            _count(request._request, "actor", actor.id, actor.rate_limit or settings.RATE_LIMIT_ACTOR),
-            _count(request._request, "organization", str(actor.organization.id), settings.RATE_LIMIT_ORGANIZATION),
-        ]
+        usages = _count_actor(request._request, actor)
         self._nearest = min(usages, key=lambda usage: usage["limit"] - usage["count"])
         request.rate_limit_headers = _headers(self._nearest)  # type: ignore[attr-defined]
         return not any(usage["should_limit"] for usage in usages)
 
     def wait(self) -> float:
         return max(1, self._nearest["time_left"])
+
+
+def count_connection(request: HttpRequest, actor: Actor) -> None:
+    """Counts the opening of a socket as a request. Raises RateLimited."""
+    exceeded = [usage for usage in _count_actor(request, actor) if usage["should_limit"]]
+    if exceeded:
+        wait = max(1, *(usage["time_left"] for usage in exceeded))
+        raise errors.RateLimited(f"Too many requests; try again in {wait} seconds.", retry_after_seconds=wait)
+
+
+def _count_actor(request: HttpRequest, actor: Actor) -> list[Usage]:
+    return [
+        _count(request, "actor", actor.id, actor.rate_limit or settings.RATE_LIMIT_ACTOR),
+        _count(request, "organization", str(actor.organization.id), settings.RATE_LIMIT_ORGANIZATION),
+    ]
 
 
 def _count(request: HttpRequest, group: str, key: str, limit: int, *, increment: bool = True) -> Usage:

@@ -19,10 +19,12 @@ from common.asgi import BodyLimit  # noqa: E402  (after Django is set up)
 from common.handler import ThreadedHandler  # noqa: E402
 from jobs.worker import Lifespan  # noqa: E402
 from models_registry import runtime  # noqa: E402
+from sockets.routing import application as _sockets  # noqa: E402
 
 _http = BodyLimit(ThreadedHandler())
 _lifespan = Lifespan(start=[runtime.start], stop=[runtime.stop])
+_APPLICATIONS: dict[str, Callable] = {"http": _http, "websocket": _sockets, "lifespan": _lifespan}
 
 
 async def application(scope: dict[str, Any], receive: Callable, send: Callable) -> None:
-    await (_lifespan if scope["type"] == "lifespan" else _http)(scope, receive, send)
+    await _APPLICATIONS[scope["type"]](scope, receive, send)

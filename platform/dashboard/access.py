@@ -5,7 +5,10 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from django.conf import settings
+from django.contrib.auth import get_user
 from django.contrib.auth.views import redirect_to_login
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -68,6 +71,13 @@ def visitor_of(request: HttpRequest) -> Visitor | None:
     context.organization_id.set(str(member.organization_id))
     actor = Actor(organization=member.organization, role=member.role, user=request.user)  # type: ignore[arg-type]
     return Visitor(actor, memberships)
+
+
+def visitor_of_cookie(request: HttpRequest) -> Visitor | None:
+    """`visitor_of` for a request that passed no middleware, such as a socket's; None for nobody who is signed in."""
+    request.session = SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))  # type: ignore[assignment]
+    request.user = get_user(request)
+    return visitor_of(request) if request.user.is_authenticated else None
 
 
 def choose_organization(request: HttpRequest, visitor: Visitor, organization_id: str) -> None:

@@ -19,6 +19,7 @@ from django.db import connections
 from accounts.management.commands.seed import default_password_in_use
 from accounts.models import Organization
 from ml import stt, tts
+from sockets.consumer import drain_all
 
 
 class Command(BaseCommand):
@@ -44,12 +45,13 @@ class Command(BaseCommand):
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=10,
+            ws_per_message_deflate=False,  # of sound it saves nothing
         )
         # uvicorn sends itself the signal again when it has shut down; turned into an exit, it lets the embedded
         # database and the engines' processes be stopped too.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+            _Server(config).run(sockets=[listener])
 
     def _greet(self, host: str, port: int) -> None:
         url = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0', '::') else host}:{port}"  # noqa: S104
@@ -70,6 +72,16 @@ class Command(BaseCommand):
         lines += ["", "  Ctrl-C stops everything; the data stays in " + str(settings.DATA_DIR), ""]
         self.stdout.write("\n".join(lines))
         sys.stdout.flush()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn closes sockets first and tells the application later; ours get to say what was heard until now."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await drain_all(settings.DRAIN_SECONDS)
+        await super().shutdown(sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,0 +1,34 @@
+"""Every WebSocket route of the platform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from channels.routing import URLRouter
+from django.urls import URLPattern, path
+
+from sockets.consumer import Socket
+
+routes: list[URLPattern] = []
+
+
+class Unknown(Socket):
+    """Closes what nobody serves."""
+
+    async def websocket_connect(self, message: dict[str, Any]) -> None:
+        await self.close()  # before it is accepted: the server answers 403
+
+
+class Router:
+    """The ASGI application of all sockets."""
+
+    def __init__(self, patterns: list[URLPattern]) -> None:
+        # The last pattern takes what no other does; URLRouter would raise, and the server log a fault.
+        self._router = URLRouter([*patterns, path("<path:rest>", Unknown.as_asgi()), path("", Unknown.as_asgi())])
+
+    async def __call__(self, scope: dict[str, Any], receive: Callable, send: Callable) -> None:
+        await self._router(scope, receive, send)
+
+
+application = Router(routes)
