@@ -31,7 +31,7 @@ from ml.types import PcmSamples, Samples, Voice
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["CoquiVits", "CoquiXtts", "capabilities", "load", "voices"]
+__all__ = ["CoquiVits", "CoquiXtts", "capabilities", "load", "settings_of", "voices"]
 
 _SLOWEST, _FASTEST = 0.1, 8.0
 _SHORTEST_SECONDS = 0.33  # of a recording to hear a voice in; less is ignored by XTTS
@@ -60,7 +60,7 @@ _FORMATS: dict[str, dict[str, tuple[type, ...]]] = {
 
 def capabilities(manifest: ModelManifest) -> SynthesizerCapabilities:
     """What a folder with this manifest will be able to do. Loads nothing, nor torch. Raises `ModelInvalid`."""
-    settings = _settings(manifest)
+    settings = settings_of(manifest)
     return SynthesizerCapabilities(
         languages=tuple(map(languages.with_case, manifest.languages)),
         sample_rate=manifest.sample_rate,
@@ -72,7 +72,7 @@ def capabilities(manifest: ModelManifest) -> SynthesizerCapabilities:
 
 def load(folder: ModelFolder) -> CoquiVits | CoquiXtts:
     """Raises `ModelInvalid`; `EngineUnavailable` where coqui-tts is not installed; `EngineFailed` on a full GPU."""
-    _settings(folder.manifest)
+    settings_of(folder.manifest)
     library()
     try:
         return CoquiXtts(folder) if folder.manifest.format == "xtts" else CoquiVits(folder)
@@ -132,7 +132,7 @@ class _Coqui:
         import torch
 
         manifest = folder.manifest
-        settings = _settings(manifest)
+        settings = settings_of(manifest)
         self.capabilities = capabilities(manifest)
         self._manifest = manifest
         self._settings = settings
@@ -409,7 +409,7 @@ class CoquiXtts(_Coqui):
         return known
 
 
-def _settings(manifest: ModelManifest) -> base.Settings:
+def settings_of(manifest: ModelManifest) -> base.Settings:
     known = _FORMATS.get(manifest.format)
     if known is None:
         raise errors.ModelInvalid(f"{manifest.id}: coqui speaks no {manifest.format!r} models.")
