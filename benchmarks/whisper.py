@@ -24,7 +24,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its w
 from ml import engines  # noqa: E402
 from ml.stt.engines import whisper  # noqa: E402
 from ml.stt.engines.base import Window  # noqa: E402
-from tests.ml import tiny_models  # noqa: E402
+from tests.ml import tiny_whisper  # noqa: E402
 
 SIZES = {"tiny": (384, 6, 4), "base": (512, 8, 6), "small": (768, 12, 12)}
 REPEATS = 3
@@ -36,7 +36,7 @@ def build(folder: Path, size: str, quantization: str):
 
     width, heads, layers = SIZES[size]
     dims = ModelDimensions(80, 1500, width, heads, layers, 51865, 448, width, heads, layers)
-    return tiny_models.save_ctranslate2(tiny_models.random_whisper(dims), folder, quantization=quantization)
+    return tiny_whisper.save_ctranslate2(tiny_whisper.random_whisper(dims), folder, quantization=quantization)
 
 
 def seconds_a_clip(run, clips: int) -> float:

@@ -13,11 +13,11 @@ import torch
 from ml import artifacts, engines, errors
 from ml.stt.engines import whisper
 from ml.stt.engines.base import Recognizer, Window
-from tests.ml import tiny_models
+from tests.ml import tiny_whisper
 from tests.ml.stt_support import owned_clips, pcm_of, silence
 
 FORMATS = ("ctranslate2", "openai")
-SAVE = {"ctranslate2": tiny_models.save_ctranslate2, "openai": tiny_models.save_openai}
+SAVE = {"ctranslate2": tiny_whisper.save_ctranslate2, "openai": tiny_whisper.save_openai}
 CPU = {"device": "cpu", "compute_type": "float32", "threads": 1}
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::U
 @pytest.fixture(scope="module")
 def weights():
     torch.set_num_threads(1)
-    return tiny_models.trained_whisper()
+    return tiny_whisper.trained_whisper()
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +100,11 @@ def test_batch_equals_single(engine, clips):
     """Languages, prompts, lengths and silence mixed in one call."""
     windows = [
         *(window_of(clip) for clip in clips),
-        window_of(clips[0], hotwords=(tiny_models.HOTWORD,)),
+        window_of(clips[0], hotwords=(tiny_whisper.HOTWORD,)),
         window_of(clips[3], language="en", prompt="they spoke of the company before"),
         Window(silence(2.0)),
         Window(pcm_of(clips[1])[:16_000]),
-        Window((tiny_models.noise(3.0, 0.02, seed=4) * 32767).astype(np.int16)),
+        Window((tiny_whisper.noise(3.0, 0.02, seed=4) * 32767).astype(np.int16)),
     ]
     together = engine.recognise(windows)
     assert len(together) == len(windows)
@@ -123,7 +123,7 @@ def test_encoders_and_greedy_tokens_agree(folders, recognizers, weights, tmp_pat
     """Trained weights leave no doubt, random ones every doubt: both must give the same tokens."""
     backends = {kind: engine._backend for kind, engine in recognizers.items()}
     if random:
-        model = tiny_models.random_whisper(tiny_models.tiny_dims(), seed=3)
+        model = tiny_whisper.random_whisper(tiny_whisper.tiny_dims(), seed=3)
         backends = {kind: engines.load(SAVE[kind](model, tmp_path / kind, settings=CPU))._backend for kind in FORMATS}
     mels = np.stack([mel_of(recognizers["openai"], clip) for clip in clips])
     encoded = {kind: backend.encode(mels) for kind, backend in backends.items()}
@@ -165,13 +165,13 @@ def test_hotwords_and_prompt_change_the_spelling(engine, clips):
     plain, favoured, prompted = engine.recognise(
         [
             window_of(clips[0], language="en"),
-            window_of(clips[0], language="en", hotwords=(tiny_models.HOTWORD,)),
-            window_of(clips[0], language="en", prompt=tiny_models.HOTWORD),
+            window_of(clips[0], language="en", hotwords=(tiny_whisper.HOTWORD,)),
+            window_of(clips[0], language="en", prompt=tiny_whisper.HOTWORD),
         ]
     )
-    assert tiny_models.USUAL in plain.text
-    assert tiny_models.HOTWORD in favoured.text
-    assert tiny_models.HOTWORD in prompted.text
+    assert tiny_whisper.USUAL in plain.text
+    assert tiny_whisper.HOTWORD in favoured.text
+    assert tiny_whisper.HOTWORD in prompted.text
 
 
 def test_endless_prompts_are_cut(engine, clips):
@@ -190,7 +190,7 @@ def test_nothing_in_nothing(engine):
 @pytest.mark.parametrize("format", FORMATS)
 def test_untrained_weights_invent_no_words(tmp_path, clips, format):
     """What they say is a loop or a guess under every threshold; what remains is short and unsure."""
-    model = tiny_models.random_whisper(tiny_models.tiny_dims(), seed=1)
+    model = tiny_whisper.random_whisper(tiny_whisper.tiny_dims(), seed=1)
     engine = engines.load(SAVE[format](model, tmp_path / "m", settings=CPU))
     for hypothesis in engine.recognise([window_of(clip, language="en") for clip in clips[:2]]):
         assert whisper.compression_ratio(hypothesis.text) <= 2.4
@@ -271,7 +271,7 @@ def test_refuses_what_it_cannot(engine, clips):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_english_only(tmp_path, clips, format):
-    model = tiny_models.random_whisper(tiny_models.tiny_dims(tiny_models.ENGLISH_VOCABULARY))
+    model = tiny_whisper.random_whisper(tiny_whisper.tiny_dims(tiny_whisper.ENGLISH_VOCABULARY))
     folder = SAVE[format](model, tmp_path / "m", languages=("en",), settings=CPU)
     engine = engines.load(folder)
     able = engine.capabilities
@@ -341,11 +341,11 @@ BREAKS = {
         "code": lambda path: torch.save({"dims": print, "model_state_dict": {}}, path / "model.pt"),
         "no dims": lambda path: torch.save({"model_state_dict": {}}, path / "model.pt"),
         "huge dims": lambda path: torch.save(
-            {"dims": {**vars(tiny_models.tiny_dims()), "n_text_state": 10**9}, "model_state_dict": {}},
+            {"dims": {**vars(tiny_whisper.tiny_dims()), "n_text_state": 10**9}, "model_state_dict": {}},
             path / "model.pt",
         ),
         "no weights": lambda path: torch.save(
-            {"dims": vars(tiny_models.tiny_dims()), "model_state_dict": {}}, path / "model.pt"
+            {"dims": vars(tiny_whisper.tiny_dims()), "model_state_dict": {}}, path / "model.pt"
         ),
     },
 }
@@ -366,7 +366,7 @@ def test_broken_folder_is_refused(folders, tmp_path, format, name):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("compute_type", ["float32", "float16"])
 def test_gpu_says_what_the_cpu_says(folders, recognizers, kind, clips, compute_type):
-    windows = [*(window_of(clip) for clip in clips), window_of(clips[0], hotwords=(tiny_models.HOTWORD,))]
+    windows = [*(window_of(clip) for clip in clips), window_of(clips[0], hotwords=(tiny_whisper.HOTWORD,))]
     engine = load_with(folders[kind], device="cuda", compute_type=compute_type)
     assert engine.capabilities.device == "cuda:0"
     for gpu, cpu in zip(engine.recognise(windows), recognizers[kind].recognise(windows), strict=True):

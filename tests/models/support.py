@@ -192,11 +192,11 @@ def build_whisper(folder: Path) -> Path:
     """A model folder of the tiny Whisper that knows the clips of tests/audio by heart."""
     import torch
 
-    from tests.ml import tiny_models
+    from tests.ml import tiny_whisper
 
     torch.set_num_threads(1)
     settings = {"device": "cpu", "compute_type": "float32", "threads": 1}
-    tiny_models.save_ctranslate2(tiny_models.trained_whisper(), folder, settings=settings)
+    tiny_whisper.save_ctranslate2(tiny_whisper.trained_whisper(), folder, settings=settings)
     return folder
 
 

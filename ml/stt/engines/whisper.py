@@ -155,6 +155,10 @@ class Backend(Protocol):
     max_prompt_tokens: int
 
     def tokenizer(self, language: str, task: str) -> Tokenizer: ...
+    def features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(T,) float32 in [-1, 1], 16 kHz → the log-mel spectrogram (mel_bins, T // 160), as Whisper scales it."""
+        ...
+
     def encode(self, mels: NDArray[np.float32]) -> Any:
         """(N, mel_bins, T) float32, T even → the encoder's output."""
         ...
@@ -242,8 +246,6 @@ class WhisperRecognizer:
         self._backend = backend
         self._settings = read_settings(manifest, WhisperSettings)
         self._tokenizers = lru_cache(maxsize=256)(backend.tokenizer)
-        self._mel_lock = threading.Lock()
-        self._extract: Any = None
         if capabilities.language_detection and not backend.multilingual:
             raise errors.ModelInvalid(f"{manifest.id}: the weights are English-only; its languages must be ['en'].")
 
@@ -313,16 +315,11 @@ class WhisperRecognizer:
 
     def _features(self, request: _Request) -> NDArray[np.float32]:
         """(mel_bins, frames): of what was heard, the rest filled with what silence would give."""
-        with self._mel_lock:
-            if self._extract is None:
-                from faster_whisper.feature_extractor import FeatureExtractor
-
-                self._extract = FeatureExtractor(feature_size=self._backend.mel_bins)
         heard = min(request.frames, math.ceil(len(request.window.samples) / HOP) + 3)  # a frame spans 400 samples
         samples = np.zeros(heard * HOP, np.float32)
         kept = request.window.samples[: len(samples)]
         samples[: len(kept)] = kept.astype(np.float32) / 32768
-        mel = np.asarray(self._extract(samples, padding=0), np.float32)[:, : request.frames]
+        mel = self._backend.features(samples)[:, : request.frames]
         loudest = float(mel.max()) * 4 - 4
         silence = (max(SILENCE_LOG10, loudest - 8) + 4) / 4
         missing = request.frames - mel.shape[1]

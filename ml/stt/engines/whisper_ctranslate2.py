@@ -79,6 +79,7 @@ class Backend:
     def __init__(self, folder: ModelFolder, settings: WhisperSettings) -> None:
         import ctranslate2
         import tokenizers
+        from faster_whisper.feature_extractor import FeatureExtractor
 
         name = folder.manifest.id
         if settings.compute_type not in COMPUTE_TYPES:
@@ -101,6 +102,7 @@ class Backend:
         self._eot = self._special("<|endoftext|>", name)
         self._no_timestamps = self._special("<|notimestamps|>", name)
         self._previous = self._special("<|startofprev|>", name)
+        self._extract = FeatureExtractor(feature_size=self.mel_bins)
         self._vocabulary = vocabulary_size(folder)
         self._suppressed = self._suppressed_tokens()
 
@@ -108,6 +110,9 @@ class Backend:
         from faster_whisper.tokenizer import Tokenizer
 
         return Tokenizer(self._tokenizer, self.multilingual, task=task, language=language)
+
+    def features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(self._extract(samples, padding=0), np.float32)
 
     def encode(self, mels: NDArray[np.float32]) -> Any:
         return self._run(self._model.encode, _storage(mels))

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 COMPUTE_TYPES = {"float32", "float16"}
 SMALLEST_VOCABULARY = 51_864  # that of the English-only models
 MEDIAN_FILTER = 7
+ALIGNED_TOGETHER = 8  # texts; each token of each takes the room of a vocabulary
+
+_warping = threading.Lock()  # numba's threads end the process where two callers use them at once
 
 
 def capabilities(manifest: ModelManifest) -> EngineCapabilities:
@@ -116,6 +119,12 @@ class Backend:
         named = {"language": language, "task": task} if self.multilingual else {}
         return get_tokenizer(self.multilingual, num_languages=self._model.num_languages, **named)
 
+    def features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        from whisper.audio import log_mel_spectrogram
+
+        with self._computing():
+            return log_mel_spectrogram(samples, self.mel_bins, device=self._device).cpu().numpy()
+
     def encode(self, mels: NDArray[np.float32]) -> torch.Tensor:
         """As `AudioEncoder.forward`, which insists on 30 seconds."""
         torch, encoder = self._torch, self._model.encoder
@@ -159,11 +168,12 @@ class Backend:
     def align(
         self, encoded: torch.Tensor, prompt: Prompt, texts: Sequence[Sequence[int]], frames: Sequence[int]
     ) -> list[Alignment]:
-        with self._computing():
-            return [
-                self._align(encoded[row : row + 1], prompt, list(text), count)
-                for row, (text, count) in enumerate(zip(texts, frames, strict=True))
-            ]
+        found: list[Alignment] = []
+        for first in range(0, len(texts), ALIGNED_TOGETHER):
+            some = slice(first, first + ALIGNED_TOGETHER)
+            with self._computing():
+                found += self._align(encoded[some], prompt, texts[some], frames[some])
+        return found
 
     def close(self) -> None:
         self._model.to("meta")
@@ -193,33 +203,47 @@ class Backend:
             task.logit_filters.append(_NoRepeats(search.no_repeat_ngram, task.sample_begin, task.tokenizer.eot))
         return task
 
-    def _align(self, encoded: torch.Tensor, prompt: Prompt, text: list[int], frames: int) -> Alignment:
-        """As `whisper.timing.find_alignment`, which would encode again, and cuts words itself."""
+    def _align(
+        self, encoded: torch.Tensor, prompt: Prompt, texts: Sequence[Sequence[int]], frames: Sequence[int]
+    ) -> list[Alignment]:
+        """As `whisper.timing.find_alignment`, which would encode again, takes one text and cuts words itself."""
         from whisper.model import disable_sdpa
-        from whisper.timing import dtw, median_filter
 
-        torch, tokenizer = self._torch, self.tokenizer(prompt.language, prompt.task)
-        start = len(tokenizer.sot_sequence)
-        tokens = [*tokenizer.sot_sequence, tokenizer.no_timestamps, *text, tokenizer.eot]
+        tokenizer = self.tokenizer(prompt.language, prompt.task)
+        before, end = [*tokenizer.sot_sequence, tokenizer.no_timestamps], tokenizer.eot
+        longest = max(map(len, texts)) + 1
+        rows = [[*before, *text, *[end] * (longest - len(text))] for text in texts]  # what follows changes nothing
         with self._attentions() as attentions, disable_sdpa():
-            logits = self._model.decoder(torch.tensor([tokens], device=self._device), encoded)[0]
-        probabilities = logits[start:, : tokenizer.eot].float().softmax(-1)[range(len(text)), text]
-        weights = torch.stack([attentions[layer][head] for layer, head in self._heads])
-        weights = weights[:, :, : frames // 2].float().softmax(-1)
-        std, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
+            logits = self._model.decoder(self._torch.tensor(rows, device=self._device), encoded)
+        alignments = []
+        for row, text in enumerate(texts):
+            written = slice(len(before) - 1, len(before) - 1 + len(text))
+            probabilities = logits[row, written, :end].float().softmax(-1)[range(len(text)), list(text)]
+            heads = [attentions[layer][row, head] for layer, head in self._heads]
+            path = self._path(self._torch.stack(heads)[:, : len(before) + len(text) + 1, : frames[row] // 2], written)
+            alignments.append(Alignment(probabilities.cpu().numpy().astype(np.float32), path))
+        return alignments
+
+    def _path(self, weights: torch.Tensor, written: slice) -> NDArray[np.int64]:
+        """Of attention before its softmax, (heads, tokens, positions)."""
+        from whisper.timing import dtw_cpu, median_filter
+
+        weights = weights.float().softmax(-1)
+        std, mean = self._torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
         matrix = median_filter((weights - mean) / std, MEDIAN_FILTER).mean(0)
-        path = np.stack(dtw(-matrix[start:-1]), axis=1)
-        return Alignment(probabilities.cpu().numpy().astype(np.float32), path.astype(np.int64))
+        costs = -matrix[written.start : written.stop + 1].double().cpu().numpy()
+        with _warping:
+            return np.stack(dtw_cpu(costs), axis=1).astype(np.int64)
 
     @contextmanager
     def _attentions(self) -> Iterator[dict[int, torch.Tensor]]:
-        """Cross-attention before softmax, (heads, tokens, positions) by layer, of what is computed inside."""
+        """Cross-attention before softmax, (N, heads, tokens, positions) by layer, of what is computed inside."""
         found: dict[int, torch.Tensor] = {}
         hooks = [
-            block.cross_attn.register_forward_hook(
-                lambda _, __, output, layer=layer: found.__setitem__(layer, output[-1][0])
+            self._model.decoder.blocks[layer].cross_attn.register_forward_hook(
+                lambda _, __, output, layer=layer: found.__setitem__(layer, output[-1])
             )
-            for layer, block in enumerate(self._model.decoder.blocks)
+            for layer in {layer for layer, _ in self._heads}
         ]
         try:
             yield found
