@@ -122,7 +122,7 @@ def synthesize_stream(*, actor: Actor, request: SynthesisRequest) -> tuple[TtsJo
     Closing the iterator early cancels the job and bills the characters that were spoken until then.
     """
     cancel = threading.Event()
-    plan = _plan(request, _caller(actor.organization.id), cancel)
+    plan = _plan(request, _caller(actor.organization.id), cancel, streaming=True)
     job = _create_job(actor, plan, None, jobs.running_now())
     timer = _Timer(job)
     with jobs.ending(job):
@@ -247,7 +247,9 @@ def _caller(organization_id: uuid.UUID, priority: Priority = "synchronous") -> C
     return Caller(tenant=str(organization_id), priority=priority)
 
 
-def _plan(request: SynthesisRequest, caller: Caller, cancel: threading.Event | None) -> _Plan:
+def _plan(
+    request: SynthesisRequest, caller: Caller, cancel: threading.Event | None, *, streaming: bool = False
+) -> _Plan:
     """Everything that can be wrong with a request is found here, before there is a job."""
     if len(request.text) > settings.TTS_MAX_CHARACTERS:
         raise errors.InvalidRequest(
@@ -259,9 +261,8 @@ def _plan(request: SynthesisRequest, caller: Caller, cancel: threading.Event | N
     native = engine.output_sample_rate(replace(request.options, sample_rate=None))
     sample_rate = audio.choose_sample_rate(request.format, request.options.sample_rate, native)
     options = replace(request.options, voice=voice.id, sample_rate=sample_rate)
-    return _Plan(
-        request, voice, options, sample_rate, engine.synthesize(request.text, options, caller=caller, cancel=cancel)
-    )
+    chunks = engine.synthesize(request.text, options, caller=caller, cancel=cancel, streaming=streaming)
+    return _Plan(request, voice, options, sample_rate, chunks)
 
 
 def _create_job(actor: Actor, plan: _Plan, batch_id: uuid.UUID | None, state: dict[str, Any]) -> TtsJob:

@@ -1,25 +1,22 @@
 """Speech to bytes: wav, mp3, opus, aac, flac and pcm, streamed or as a finished file. Memory is constant in length.
 
 `encode_stream` gives bytes as chunks arrive, in containers that play from the first byte. `encode_to_file` writes a
-file whose headers tell the true length. `encode` offers both as an iterator. wav and pcm need no codec library.
+file whose headers tell the true length. `encode` offers both as an iterator. `StreamEncoder` is for whoever has samples
+to push. wav and pcm need no codec library.
 """
 
 from __future__ import annotations
 
-import struct
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, get_args
-
-import numpy as np
+from typing import IO, Literal, get_args
 
 from ml import errors
+from ml.audio import encoders
 from ml.types import AudioChunk, PcmSamples
-
-if TYPE_CHECKING:
-    import av.container
 
 AudioFormat = Literal["wav", "mp3", "opus", "aac", "flac", "pcm"]
 
@@ -46,7 +43,9 @@ _ALLOWED_RATES: dict[str, tuple[int, ...]] = {
 _RATE_LIMITS = (8_000, 48_000)
 
 _BLOCK_BYTES = 64 << 10
-_UNKNOWN_LENGTH = 0xFFFFFFFF
+_FIRST_SECONDS = 0.25
+"""Of the first chunk so much is encoded at a time: mp3 takes a third as long for a sentence as espeak-ng for saying it,
+and whoever listens waits for the first bytes only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ def encode_stream(chunks: Iterable[AudioChunk], format: str, *, sample_rate: int
 def encode_to_file(chunks: Iterable[AudioChunk], format: str, file: IO[bytes], *, sample_rate: int) -> EncodedInfo:
     """Writes a finished file to `file`, which is seekable and empty. Errors as for `encode`; closes `chunks`."""
     check_format(format, sample_rate)
-    encoder = _encoder(format, sample_rate, file)
+    encoder = encoders.make(format, sample_rate, file)
     samples = 0
     try:
         for chunk in chunks:
@@ -121,16 +120,58 @@ def encode_to_file(chunks: Iterable[AudioChunk], format: str, file: IO[bytes], *
     return EncodedInfo(samples / sample_rate, sample_rate, file.seek(0, 2))
 
 
+class StreamEncoder:
+    """Samples in, bytes out, in a container that plays from the first byte.
+
+    Encoders hold a little back: `pad` pushes it out. Close it, or let it go; without `finish` the end is missing.
+    """
+
+    def __init__(self, format: str, sample_rate: int) -> None:
+        """Raises `InvalidRequest`."""
+        check_format(format, sample_rate)
+        self._sink = encoders.Sink()
+        self._encoder: encoders.Encoder | None = encoders.make(format, sample_rate, self._sink)
+
+    def write(self, samples: PcmSamples) -> bytes:
+        """shape (samples,), int16, at the encoder's rate → what of the stream is done, maybe nothing yet."""
+        if self._encoder is not None:
+            self._encoder.write(samples)
+        return self._sink.take()
+
+    def pad(self) -> bytes:
+        """Everything written so far, followed by as much silence (under half a second) as pushes it out."""
+        if self._encoder is not None:
+            self._encoder.pad()
+        return self._sink.take()
+
+    def finish(self) -> bytes:
+        """The end of the stream. Nothing can be written any more."""
+        if self._encoder is not None:
+            self._encoder.finish()
+        self.close()
+        return self._sink.take()
+
+    def close(self) -> None:
+        """Lets go of the codec. May be called twice."""
+        if self._encoder is not None:
+            self._encoder.close()
+            self._encoder = None
+
+    def __del__(self) -> None:
+        if hasattr(self, "_encoder"):
+            self.close()
+
+
 class EncodedStream(Iterator[bytes]):
     """Bytes as they are made. A plain generator would not release anything if it were never started; this does."""
 
     def __init__(self, chunks: Iterable[AudioChunk], format: str, sample_rate: int) -> None:
         self._source = chunks
         self._chunks = iter(chunks)
-        self._sink = _Sink()
-        self._sample_rate = sample_rate
-        self._encoder: _Encoder | None = None
-        self._format = format
+        self._format, self._sample_rate = format, sample_rate
+        self._encoder: StreamEncoder | None = None
+        self._waiting: deque[PcmSamples] = deque()  # of the first chunk
+        self._first_length = 0 if format in ("wav", "pcm") else round(_FIRST_SECONDS * sample_rate)
         self._finished = False
 
     def __next__(self) -> bytes:
@@ -145,7 +186,6 @@ class EncodedStream(Iterator[bytes]):
         self._finished = True
         if self._encoder is not None:
             self._encoder.close()
-            self._encoder = None
         _close(self._chunks)
         _close(self._source)
 
@@ -161,17 +201,30 @@ class EncodedStream(Iterator[bytes]):
     def _step(self) -> bytes:
         try:
             if self._encoder is None:
-                self._encoder = _encoder(self._format, self._sample_rate, self._sink)
-            chunk = next(self._chunks, None)
-            if chunk is not None:
-                self._encoder.write(_samples(chunk, self._sample_rate))
-            else:
-                self._encoder.finish()
-                self.close()
+                self._encoder = StreamEncoder(self._format, self._sample_rate)
+            samples = self._next_samples()
+            if samples is not None:
+                return self._encoder.write(samples)
+            end = self._encoder.finish()
+            self.close()
         except BaseException:
             self.close()
             raise
-        return self._sink.take()
+        return end
+
+    def _next_samples(self) -> PcmSamples | None:
+        """A chunk's, or of the first chunk the next part; None at the end."""
+        if self._waiting:
+            return self._waiting.popleft()
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            return None
+        samples, length = _samples(chunk, self._sample_rate), self._first_length
+        if length:
+            self._first_length = 0
+            self._waiting.extend(samples[at : at + length] for at in range(length, len(samples), length))
+            return samples[:length]
+        return samples
 
 
 class EncodedFile(Iterator[bytes]):
@@ -232,150 +285,3 @@ def _samples(chunk: AudioChunk, sample_rate: int) -> PcmSamples:
     if chunk.sample_rate != sample_rate:
         raise errors.EngineFailed(f"A chunk is at {chunk.sample_rate} hertz, not at {sample_rate}.")
     return chunk.samples
-
-
-# ── Encoders ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class _Sink:
-    """What encoders write to while streaming; not seekable, so muxers leave lengths unknown."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def write(self, data: Any) -> int:
-        self._parts.append(bytes(data))
-        return len(data)
-
-    def take(self) -> bytes:
-        taken = b"".join(self._parts)
-        self._parts.clear()
-        return taken
-
-
-class _Encoder(Protocol):
-    def write(self, samples: PcmSamples) -> None: ...
-
-    def finish(self) -> None:
-        """Writes what is held back, and true lengths if the sink is seekable."""
-
-    def close(self) -> None:
-        """Releases; without `finish` the output is incomplete. May be called twice."""
-
-
-def _encoder(format: str, sample_rate: int, sink: Any) -> _Encoder:
-    if format == "pcm":
-        return _Pcm(sink)
-    if format == "wav":
-        return _Wav(sink, sample_rate)
-    return _Compressed(sink, format, sample_rate)
-
-
-class _Pcm:
-    def __init__(self, sink: Any) -> None:
-        self._sink = sink
-
-    def write(self, samples: PcmSamples) -> None:
-        self._sink.write(samples.astype("<i2", copy=False).tobytes())
-
-    def finish(self) -> None:
-        return
-
-    def close(self) -> None:
-        return
-
-
-class _Wav(_Pcm):
-    """RIFF/WAVE, PCM. https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html"""
-
-    def __init__(self, sink: Any, sample_rate: int) -> None:
-        super().__init__(sink)
-        self._sample_rate = sample_rate
-        self._bytes = 0
-        self._sink.write(_wav_header(sample_rate, None))
-
-    def write(self, samples: PcmSamples) -> None:
-        super().write(samples)
-        self._bytes += 2 * len(samples)
-
-    def finish(self) -> None:
-        if isinstance(self._sink, _Sink):
-            return
-        self._sink.seek(0)
-        self._sink.write(_wav_header(self._sample_rate, self._bytes))
-
-
-def _wav_header(sample_rate: int, data_bytes: int | None) -> bytes:
-    """44 bytes. None, or more than the 4 GiB that the format can tell: the unknown length that players accept."""
-    known = data_bytes is not None and data_bytes + 36 < _UNKNOWN_LENGTH
-    data = data_bytes if known and data_bytes is not None else _UNKNOWN_LENGTH
-    return struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        *(b"RIFF", data + 36 if known else _UNKNOWN_LENGTH, b"WAVE"),
-        *(b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16),
-        *(b"data", data),
-    )
-
-
-_CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "adts", "flac": "flac"}
-_CODECS = {"mp3": "libmp3lame", "opus": "libopus", "aac": "aac", "flac": "flac"}
-_BITS_PER_SECOND = {"mp3": 64_000, "opus": 32_000, "aac": 64_000}
-"""For mono speech: transparent, or nearly. MPEG's low rates (below 16 kHz) allow 64 kbit/s at the most."""
-_CODEC_OPTIONS = {
-    "aac": {"aac_coder": "fast"},  # five times faster than the default search, at the same size
-    "mp3": {"compression_level": "7"},  # LAME's -q: twice as fast as the default
-    "opus": {"application": "voip", "compression_level": "5"},
-}
-_PAGE_MICROSECONDS = "200000"
-
-
-class _Compressed:
-    """One of FFmpeg's encoders, through PyAV."""
-
-    def __init__(self, sink: Any, format: str, sample_rate: int) -> None:
-        self._format = format
-        self._sample_rate = sample_rate
-        self._container: av.container.OutputContainer | None = self._open(sink, format)
-        stream: Any = self._container.add_stream(
-            _CODECS[format], rate=sample_rate, options=_CODEC_OPTIONS.get(format, {})
-        )
-        stream.layout = "mono"
-        if format in _BITS_PER_SECOND:
-            stream.bit_rate = _BITS_PER_SECOND[format]
-        self._stream = stream
-        self._samples = 0
-
-    @staticmethod
-    def _open(sink: Any, format: str) -> av.container.OutputContainer:
-        import av
-
-        options = {"flush_packets": "1"}
-        if format == "opus":
-            options["page_duration"] = _PAGE_MICROSECONDS
-        if format == "mp3" and isinstance(sink, _Sink):
-            options["write_xing"] = "0"  # it holds the length, which nobody knows yet
-        return av.open(sink, "w", format=_CONTAINERS[format], options=options)
-
-    def write(self, samples: PcmSamples) -> None:
-        import av
-
-        if not len(samples):
-            return
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples).reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate = self._sample_rate
-        frame.pts = self._samples
-        self._samples += len(samples)
-        self._mux(frame)
-
-    def finish(self) -> None:
-        self._mux(None)
-        self.close()
-
-    def close(self) -> None:
-        if self._container is not None:
-            container, self._container = self._container, None
-            container.close()
-
-    def _mux(self, frame: av.AudioFrame | None) -> None:
-        if self._container is not None:
-            self._container.mux(self._stream.encode(frame))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from ml import errors
 from ml.tts import delivery, languages, registry, ssml
 from ml.tts import text as plain
 from ml.tts.engines import espeak
+from ml.tts.listening import Listener
 from ml.tts.script import Pause, Run, Style, Utterance
 from ml.types import AudioChunk, Caller, PcmSamples, SynthesisOptions, Voice
 
@@ -31,11 +32,17 @@ _ANYONE = Caller()
 
 
 def synthesize(
-    text: str, options: SynthesisOptions, *, caller: Caller = _ANYONE, cancel: threading.Event | None = None
+    text: str,
+    options: SynthesisOptions,
+    *,
+    caller: Caller = _ANYONE,
+    cancel: threading.Event | None = None,
+    streaming: bool = False,
 ) -> Iterator[AudioChunk]:
     """Speaks `text`: one chunk a sentence, at `output_sample_rate(options)`, each made when it is asked for.
 
-    caller: in whose turn the engines compute.
+    caller: in whose turn the engines compute. streaming: somebody listens meanwhile, so the first chunks are clauses,
+    and go before other work while he would have to wait for them.
 
     Raises at once `InvalidRequest` (with `param`; `SsmlInvalid`, `UnknownVoice`, `UnknownModel`,
     `LanguageNotSupported`) and `EngineUnavailable`. While iterated: `EngineFailed`, `EngineUnavailable`, `Cancelled`
@@ -53,7 +60,9 @@ def synthesize(
         raise errors.InvalidRequest("The text has nothing to speak.", param="text")
     _verify_styles(items)
     rate = registry.model(voice.model).capabilities.sample_rate
-    return _resampled(_chunks(items, rate, options, caller, cancel), options.sample_rate or rate)
+    parts = _with_pauses(utterances(items, plain.OPENING if streaming else ()))
+    listener = Listener(caller) if streaming else None
+    return _resampled(_chunks(parts, rate, options, caller, listener, cancel), options.sample_rate or rate)
 
 
 def resolve(options: SynthesisOptions) -> Voice:
@@ -181,11 +190,11 @@ def _of_gender(voice: Voice, gender: str) -> Voice:
 # ── Speaking ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def utterances(items: Iterable[Run | Pause]) -> Iterator[Utterance | Pause]:
+def utterances(items: Iterable[Run | Pause], opening: Sequence[int] = ()) -> Iterator[Utterance | Pause]:
     """Puts runs together to sentences: what is spoken in one breath, and in one voice, goes to the engine at once."""
     pending: list[Run] = []
     weight = 0
-    for item in _fragments(items):
+    for item in _fragments(items, opening):
         if pending and (_leaves(pending[-1], item) or weight > plain.MAX_WEIGHT):
             yield from _whole(pending)
             pending, weight = [], 0
@@ -197,16 +206,15 @@ def utterances(items: Iterable[Run | Pause]) -> Iterator[Utterance | Pause]:
     yield from _whole(pending)
 
 
-def _fragments(items: Iterable[Run | Pause]) -> Iterator[Run | Pause]:
+def _fragments(items: Iterable[Run | Pause], opening: Sequence[int]) -> Iterator[Run | Pause]:
     """Runs cut into sentences."""
-    first = True
     for item in items:
         if isinstance(item, Pause) or item.style.phonemes or item.style.say_as:
             yield item
             continue
-        for piece in plain.split(item.text, first_clause=plain.FIRST_CLAUSE if first else None):
+        for piece in plain.split(item.text, opening=opening):
             yield Run(piece, item.style)
-        first = False
+        opening = ()
 
 
 def _leaves(last: Run, item: Run | Pause) -> bool:
@@ -241,21 +249,28 @@ def _whole(runs: list[Run]) -> Iterator[Utterance]:
 
 
 def _chunks(
-    items: Iterable[Run | Pause], rate: int, options: SynthesisOptions, caller: Caller, cancel: threading.Event | None
+    parts: Iterable[Utterance | Pause],
+    rate: int,
+    options: SynthesisOptions,
+    caller: Caller,
+    listener: Listener | None,
+    cancel: threading.Event | None,
 ) -> Iterator[AudioChunk]:
     """Each at its engine's rate, pauses at that of the sound before them, or `rate`.
 
     A call to an engine lasts for a sentence, so a slow reader keeps nobody waiting.
     """
     heard = False
-    for part in _with_pauses(utterances(items)):
+    for part in parts:
         if cancel is not None and cancel.is_set():
             raise errors.Cancelled("The request was cancelled.")
         if isinstance(part, Pause):
             if part.seconds:
                 yield AudioChunk(np.zeros(round(part.seconds * rate), dtype=np.int16), rate, "")
             continue
-        samples, rate = _spoken(part, options, caller, cancel)
+        samples, rate = speak_utterance(part, options, listener.turn() if listener else caller, cancel)
+        if listener is not None:
+            listener.gets(len(samples) / rate)
         if samples.any():  # for what it cannot say, espeak makes a few zeros
             heard = True
             yield AudioChunk(delivery.with_volume(samples, options.volume), rate, part.text)
@@ -263,7 +278,7 @@ def _chunks(
         raise errors.InvalidRequest("The voice has no sounds for this text.", param="text")
 
 
-def _spoken(
+def speak_utterance(
     utterance: Utterance, options: SynthesisOptions, caller: Caller, cancel: threading.Event | None
 ) -> tuple[PcmSamples, int]:
     """By the engine of the utterance's voice: samples, and their rate in hertz."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ml import errors
-from ml.audio import check_format, choose_sample_rate, encode, encode_to_file
+from ml.audio import StreamEncoder, check_format, choose_sample_rate, encode, encode_to_file
 from ml.audio.encode import CONTENT_TYPES, EXTENSIONS, FORMATS
 from ml.types import AudioChunk
 
@@ -93,6 +93,37 @@ def test_streams_bytes_before_the_next_chunk_is_made(format):
     assert len(made) <= 2
     encoded.close()
     assert list(encoded) == []
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_first_bytes_are_sound_long_before_the_first_chunk_is_encoded(format):
+    rate = choose_sample_rate(format, None, 22_050)
+    first = next(encode([AudioChunk(tone(20.0, rate), rate, "")], format, sample_rate=rate, streaming=True))
+    heard, heard_rate = decoded(first, format, rate)
+    assert len(heard) / heard_rate > 0.02
+    if format not in ("wav", "pcm"):
+        assert len(heard) / heard_rate < 1.0
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("rate", [8_000, 24_000, 48_000])
+def test_padding_pushes_out_what_encoders_hold_back(format, rate):
+    encoder = StreamEncoder(format, rate)
+    data = b"".join(encoder.write(tone(0.05, rate, start=round(at * 0.05 * rate))) for at in range(20))
+    data += encoder.pad()
+    heard, heard_rate = decoded(data, format, rate)  # the stream goes on, and this much of it can be heard
+    loud = np.flatnonzero(np.abs(heard.astype(int)) > 3_000)
+    assert (loud[-1] - loud[0]) / heard_rate == pytest.approx(1.0, abs=0.02)
+    assert len(heard) / heard_rate < 1.6
+    data += encoder.write(tone(0.5, rate)) + encoder.finish()
+    assert len(decoded(data, format, rate)[0]) / heard_rate > len(heard) / heard_rate + 0.4
+    assert (encoder.write(tone(0.1, rate)), encoder.pad(), encoder.finish()) == (b"", b"", b"")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_padding_before_the_first_sample_is_no_error(format):
+    encoder = StreamEncoder(format, 24_000)
+    assert isinstance(encoder.pad() + encoder.finish(), bytes)
 
 
 class Source:

@@ -49,6 +49,34 @@ def test_yields_a_chunk_for_each_sentence():
     assert all(chunk.samples.dtype == np.int16 and chunk.samples.any() for chunk in chunks)
 
 
+def streamed(text, **options):
+    return list(ml.tts.synthesize(text, SynthesisOptions(**options), streaming=True))
+
+
+@pytest.mark.parametrize("voice", ["espeak:en-us", "espeak:de", "espeak:hi+f2"])
+@pytest.mark.parametrize("speed", [1.0, 3.0])
+def test_a_streamed_sentence_begins_with_a_clause_that_sounds_as_it_does_within(voice, speed):
+    text = "The quick brown fox jumps over the lazy dog, and then it sleeps; all day long, in the warm and sunny yard."
+    first, *others = streamed(text, voice=voice, speed=speed)
+    assert first.text == "The quick brown fox jumps over the lazy dog,"
+    whole = speak(text, voice=voice, speed=speed)
+    clause = np.trim_zeros(first.samples[: -round(0.05 * 22050)], "b")  # its last pause may be longer
+    same = min(len(clause), int(0.9 * len(first.samples)))
+    assert np.abs(whole[:same].astype(int) - first.samples[:same]).max() <= 1
+    seconds_apart = (sum(len(chunk.samples) for chunk in (first, *others)) - len(whole)) / 22050
+    assert abs(seconds_apart) < 0.05
+
+
+def test_streamed_and_whole_speech_say_the_same():
+    text = "Well, this is the first sentence of a longer text, which has clauses. And this is, well, the second one."
+    chunks = streamed(text)
+    assert len(chunks) > 2
+    assert " ".join(chunk.text for chunk in chunks) == text
+    assert [chunk.text for chunk in ml.tts.synthesize(text, SynthesisOptions())] == [
+        text[: text.index(" And")], text[text.index("And") :],
+    ]  # fmt: skip
+
+
 def test_hundred_concurrent_requests_get_their_own_speech():
     voices = ("espeak:en-us", "espeak:fr-fr+f2", "espeak:hi", "espeak:en-us+whisper", "espeak:cmn+klatt4")
     jobs = [(f"Request {number} of many, says {number * 7}. Goodbye!", voices[number % 5]) for number in range(100)]

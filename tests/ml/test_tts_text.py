@@ -29,10 +29,23 @@ def test_cuts_at_the_ends_of_sentences(written, pieces):
     assert [piece.strip() for piece in text.split(text.clean(written))] == pieces
 
 
-def test_long_sentences_start_with_a_short_clause():
-    first = next(text.split("When the day begins, and the birds are singing, " + "we go on walking and " * 20))
-    assert len(first) <= text.FIRST_CLAUSE
-    assert first.rstrip().endswith(",")
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["Well, when the day begins,", " and birds sing, we go walking, far and wide, over the hills,", " and so on.",
+         " End, of it."],
+        ["Yes.", " No, not in this very long house, sir.", " And, well, so."],
+        ["A sentence of which no clause ends before itself.", " Two."],
+        ["今日は、とても天気がいいので、公園まで散歩に行きましょう、", "と彼は言いました。"],
+    ],
+)  # fmt: skip
+def test_opens_with_short_clauses_for_whoever_listens(pieces):
+    assert list(text.split("".join(pieces), opening=text.OPENING)) == pieces
+
+
+def test_whole_sentences_for_whoever_waits():
+    sentence = "When the day begins, and the birds are singing, we go on walking, and walking, and walking."
+    assert list(text.split(sentence)) == [sentence]
 
 
 @pytest.mark.parametrize("written", ["word " * 500, "a" * 3000, "語" * 2000, "9" * 900, "🎉" * 300, "no stop, " * 200])
@@ -53,6 +66,7 @@ def test_never_cuts_within_a_grapheme():
 def test_pieces_are_the_text_again(written):
     cleaned = text.clean(written)
     assert "".join(text.split(cleaned)) == cleaned
+    assert "".join(text.split(cleaned, opening=text.OPENING)) == cleaned
 
 
 ODD = {
