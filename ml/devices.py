@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import re
@@ -30,12 +31,15 @@ def resolve(device: str = "auto") -> str:
 
 @functools.cache
 def cuda_devices() -> int:
-    """How many CUDA devices can be used; 0 where the driver or CTranslate2 is absent."""
+    """How many CUDA devices can be used, as the driver counts them; 0 where it is absent."""
     try:
-        import ctranslate2
-    except ImportError:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
         return 0
-    return int(ctranslate2.get_cuda_device_count())
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value
 
 
 def memory_kind(device: str) -> str:
