@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 TEST_PROCESSES ?= 2
 
-.PHONY: run test test-gpu check format clean
+.PHONY: run test test-gpu check format vendor clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve
@@ -26,6 +26,10 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Fetches the dashboard's front-end parts at their pinned versions; what it writes is committed. Needs npm.
+vendor:
+	$(PYTHON) scripts/vendor.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

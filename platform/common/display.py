@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StatusStyle:
-    """tone: a colour of the stylesheets. icon: a name in icons.svg. symbol: where there is no icon."""
+    """tone: a colour of the stylesheets. icon: a name of scripts/icons.txt. symbol: where there is no icon."""
 
     tone: str
     icon: str
     symbol: str
 
 
-_GOOD = StatusStyle("good", "check", "●")
-_BAD = StatusStyle("bad", "cross", "▲")
-_BUSY = StatusStyle("busy", "clock", "◐")
-_QUIET = StatusStyle("quiet", "minus", "○")
+_GOOD = StatusStyle("good", "circle-check", "●")
+_BAD = StatusStyle("bad", "circle-x", "▲")
+_BUSY = StatusStyle("busy", "circle-dashed", "◐")
+_QUIET = StatusStyle("quiet", "circle-minus", "○")
 _STATUSES = {
     "succeeded": _GOOD, "ready": _GOOD, "ok": _GOOD, "active": _GOOD,
     "failed": _BAD, "revoked": _BAD, "not available": _BAD,

@@ -11,7 +11,7 @@ from common import api, context
 
 log = logging.getLogger(__name__)
 
-_PAGES = ("/dashboard", "/admin")
+_PAGES = ("/dashboard", "/admin", "/design")
 
 
 def is_page(request: HttpRequest) -> bool:

@@ -1,24 +1,31 @@
-"""Who looks at a page: the Actor of a browser session, found anew at every request."""
+"""Who looks at a page: the Actor of a browser session, found anew at every request. And the base of every page."""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.auth.views import redirect_to_login
 from django.contrib.sessions.backends.db import SessionStore
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.cache import add_never_cache_headers, patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views import View
 
 from accounts.actors import Actor
-from accounts.models import Membership
+from accounts.models import Membership, Role
 from accounts.selectors import list_memberships
 from common import context, errors
 from common.pages import error_page
+from dashboard import nav
+from dashboard.toasts import carry, pending, toast
 from ml.errors import MlError
 
 _SESSION_KEY = "organization_id"
@@ -34,31 +41,129 @@ class Visitor:
 
 
 class Page(View):
-    """A page of the dashboard, for `role` and above. `visitor` is who looks, `actor` the same in one organisation."""
+    """A page of the dashboard, for `role` and above. `visitor` is who looks, `actor` the same in one organisation.
 
-    role = "viewer"
+    `post_role`, where there is one, is what a POST needs instead.
+    """
+
+    role: ClassVar[str] = "viewer"
+    post_role: ClassVar[str] = ""
     visitor: Visitor
 
     @property
     def actor(self) -> Actor:
         return self.visitor.actor
 
-    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:  # type: ignore[override]
+    @property
+    def wants_part(self) -> bool:
+        """Whether htmx asks for a part of the page. (Going back in history, it asks for the whole.)"""
+        headers = self.request.headers
+        return headers.get("HX-Request") == "true" and "HX-History-Restore-Request" not in headers
+
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:  # type: ignore[override]
         if not request.user.is_authenticated:
-            return redirect_to_login(request.get_full_path() if request.method == "GET" else HOME)
+            return _to_sign_in(request, htmx=self.wants_part)
         visitor = visitor_of(request)
         if visitor is None:
             return _without_organization(request)
         self.visitor = visitor
         try:
-            if not self.actor.has_role(self.role):
-                raise errors.PermissionDenied("Your role does not allow this. An owner or admin can change it.")
-            return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]
+            self._require_role(request)
+            response = super().dispatch(request, *args, **kwargs)
         except (errors.ApiError, MlError) as error:
-            return error_page(error.status, _TITLES.get(error.status, "This did not work"), error.message)
+            response = self._refused(error)
+        return self._finished(response)
+
+    def render(
+        self, template: str, fields: dict[str, Any] | None = None, *, part: str = "", status: int = 200
+    ) -> HttpResponse:
+        """The page, with all that the frame around it shows; only `part`, a template too, where htmx asks."""
+        if part and self.wants_part:
+            return render(self.request, part, {"actor": self.actor, **(fields or {})}, status=status)
+        return render(self.request, template, {**shell(self), **(fields or {})}, status=status)
+
+    def go(self, to: str, *args: object) -> HttpResponse:
+        """To another page, by URL name or address; htmx replaces the whole document then."""
+        url = to if to.startswith("/") else reverse(to, args=args)
+        if self.wants_part:
+            return HttpResponse(status=204, headers={"HX-Redirect": url})
+        return HttpResponseRedirect(url)
+
+    def done(self, text: str, to: str, *args: object, undo: str = "") -> HttpResponse:
+        """Says what happened, and goes to a page."""
+        toast(self.request, text, undo=undo)
+        return self.go(to, *args)
+
+    def back(self) -> str:
+        """The address of the page that sent the request, if it is one of ours; else the dashboard."""
+        referer = urlsplit(self.request.headers.get("Referer", ""))
+        same = referer.netloc == self.request.get_host() and referer.path != self.request.path
+        return safe_next(self.request, f"{referer.path}?{referer.query}".rstrip("?")) if same else HOME
+
+    def _require_role(self, request: HttpRequest) -> None:
+        role = self.post_role if self.post_role and request.method not in ("GET", "HEAD") else self.role
+        if not self.actor.has_role(role):
+            raise errors.PermissionDenied(_("Your role does not allow this. An owner or admin can change it."))
+
+    def _refused(self, error: errors.ApiError | MlError) -> HttpResponse:
+        """A toast where a page is open already; a page of its own otherwise."""
+        if self.wants_part:
+            toast(self.request, error.message, tone="bad")
+            return HttpResponse(status=error.status, headers={"HX-Reswap": "none"})
+        if self.request.method == "POST" and error.status in _CORRECTABLE and "Referer" in self.request.headers:
+            toast(self.request, error.message, tone="bad")
+            return HttpResponseRedirect(self.back())
+        return error_page(error.status, _title(error.status), error.message)
+
+    def _finished(self, response: HttpResponseBase) -> HttpResponseBase:
+        add_never_cache_headers(response)
+        patch_vary_headers(response, ["HX-Request"])
+        # What leads to another page leaves its toasts to that page.
+        if self.wants_part and isinstance(response, HttpResponse) and "HX-Redirect" not in response:
+            carry(self.request, response)
+        return response
 
 
-_TITLES = {403: "Not allowed", 404: "Nothing here"}
+class Action(Page):
+    """A page that only does something: POST, then elsewhere."""
+
+    http_method_names = ["post", "options"]  # noqa: RUF012  (Django's way)
+
+
+_CORRECTABLE = frozenset({400, 402, 409, 413, 415, 422, 429, 503})
+
+
+def _title(status: int) -> str:
+    return {403: _("Not allowed"), 404: _("Nothing here")}.get(status, _("This did not work"))
+
+
+def shell(page: Page) -> dict[str, Any]:
+    """What the frame around every page shows."""
+    actor, request = page.actor, page.request
+    return {
+        "actor": actor,
+        "role_label": Role(actor.role).label,
+        "memberships": page.visitor.memberships,
+        "show_admin": actor.has_role(Role.OWNER) or actor.user.is_superuser,  # type: ignore[union-attr]
+        "is_owner": actor.has_role(Role.OWNER),
+        "is_admin": actor.has_role(Role.ADMIN),
+        "is_developer": actor.has_role(Role.DEVELOPER),
+        "nav_groups": nav.groups(actor, request.path),
+        "account_links": nav.account_links(actor),
+        "palette": nav.palette(actor),
+        "toasts": pending(request),
+        "theme": theme_of(request),
+        "version": settings.VERSION,
+        "base_url": request.build_absolute_uri("/").rstrip("/"),
+    }
+
+
+THEMES = ("system", "light", "dark")
+
+
+def theme_of(request: HttpRequest) -> str:
+    theme = request.COOKIES.get("theme", "")
+    return theme if theme in THEMES else "system"
 
 
 def visitor_of(request: HttpRequest) -> Visitor | None:
@@ -83,7 +188,7 @@ def visitor_of_cookie(request: HttpRequest) -> Visitor | None:
 def choose_organization(request: HttpRequest, visitor: Visitor, organization_id: str) -> None:
     """Settles the session's organisation; NotFound unless the person is a member."""
     if all(str(row.organization_id) != organization_id for row in visitor.memberships):
-        raise errors.NotFound("You are not a member of this organization.")
+        raise errors.NotFound(_("You are not a member of this organisation."))
     request.session[_SESSION_KEY] = str(uuid.UUID(organization_id))
 
 
@@ -95,8 +200,14 @@ def safe_next(request: HttpRequest, url: str | None) -> str:
     return url if allowed and url else HOME
 
 
+def _to_sign_in(request: HttpRequest, *, htmx: bool) -> HttpResponse:
+    if htmx:  # the whole document, not the part that was asked for
+        return HttpResponse(status=204, headers={"HX-Refresh": "true"})
+    return redirect_to_login(request.get_full_path() if request.method == "GET" else HOME)
+
+
 def _without_organization(request: HttpRequest) -> HttpResponse:
     if request.user.is_superuser:
         return redirect("admin:index")
-    message = f"{request.user} is not a member of any organization. An owner can add you."
-    return error_page(403, "No organization", message)
+    message = _("%(person)s is not a member of any organisation. An owner can add you.") % {"person": request.user}
+    return error_page(403, _("No organisation"), message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 from django.http import HttpRequest
@@ -13,9 +14,12 @@ POLICY = "; ".join(
     [
         "default-src 'self'",
         "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "media-src 'self'",
+        "style-src 'self' 'nonce-{nonce}'",  # for style sheets that scripts make in shadow roots (wavesurfer)
+        "img-src 'self' data: blob:",
+        "media-src 'self' blob:",  # blob: what was just recorded or is being streamed
+        "worker-src 'self' blob:",
+        "connect-src 'self'",
+        "font-src 'self'",
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'self'",
@@ -37,7 +41,10 @@ class ContentSecurityPolicyMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not is_page(request):
+            return self.get_response(request)
+        nonce = secrets.token_urlsafe(16)
+        request.style_nonce = nonce  # type: ignore[attr-defined]
         response = self.get_response(request)
-        if is_page(request):
-            response["Content-Security-Policy"] = POLICY
+        response["Content-Security-Policy"] = POLICY.format(nonce=nonce)
         return response

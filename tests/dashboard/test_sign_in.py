@@ -110,7 +110,7 @@ def test_ends_with_the_account_or_the_membership(tenant: Tenant) -> None:
     member.delete()
     answer = browser.get("/dashboard")
     assert answer.status_code == 403
-    assert "not a member of any organization" in text_of(answer)
+    assert "not a member of any organisation" in text_of(answer)
     member.user.is_active = False
     member.user.save()
     assert browser.get("/dashboard").status_code == 302

@@ -1,0 +1,108 @@
+"""The frame around every page, and the components, in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.conftest import ROOT, Tenant
+from tests.dashboard.kit import Chromium, check, settled, toast, used_icons
+
+
+@pytest.fixture
+def debug(settings: object) -> None:
+    settings.DEBUG = True  # type: ignore[attr-defined]
+
+
+def test_components(tenant: Tenant, chromium: Chromium, debug: None) -> None:
+    page = chromium.sign_in(tenant)
+    page.goto("/design")
+    check(page, "design")
+
+    page.get_by_role("button", name="Toast from the server").click()
+    assert toast(page) == "The job was cancelled."
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".field-error").first).to_have_text("This field is required. ")
+    assert page.locator("#id_name").get_attribute("aria-invalid") == "true"
+    check(page, "design-errors")
+
+    page.get_by_role("button", name="Open a dialog").click()
+    expect(page.locator("#dialog-name")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Ask first").click()
+    expect(page.locator("#confirm [data-confirm-text]")).to_have_text("Really do it? It cannot be undone.")
+    page.locator("#confirm").get_by_role("button", name="Cancel").click()
+    page.get_by_role("tab", name="curl").click()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tabpanel")).to_contain_text("import requests")
+    page.get_by_role("tabpanel").get_by_role("button", name="Copy").click()
+    assert "import requests" in page.evaluate("navigator.clipboard.readText()")
+
+    page.get_by_label("Search", exact=True).fill("anna")
+    page.wait_for_url("**/design?q=anna")
+    settled(page)
+    page.get_by_role("link", name="Clear").click()
+    page.wait_for_url("**/design")
+
+
+def test_design_is_for_debugging(tenant: Tenant, chromium: Chromium) -> None:
+    answer = chromium.sign_in(tenant).goto("/design")
+    assert answer
+    assert answer.status == 404
+
+
+def test_palette_and_shortcuts(tenant: Tenant, chromium: Chromium) -> None:
+    page = chromium.sign_in(tenant)
+    page.goto("/dashboard")
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox").fill("hom")
+    expect(page.get_by_role("option")).to_have_count(1)
+    with page.expect_navigation(url="**/dashboard"):
+        page.keyboard.press("Enter")
+    page.keyboard.press("?")
+    expect(page.locator("#shortcuts")).to_be_visible()
+    page.get_by_label("Shortcuts of single keys").uncheck()
+    page.keyboard.press("Escape")
+    page.locator("main").focus()
+    page.keyboard.press("?")
+    expect(page.locator("#shortcuts")).to_be_hidden()
+
+
+def test_colours_are_chosen_and_stay(tenant: Tenant, chromium: Chromium) -> None:
+    page = chromium.sign_in(tenant)
+    page.goto("/dashboard")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.get_by_text("Account", exact=True).locator("..").click()
+    page.get_by_role("button", name="Dark").click()
+    page.reload()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+
+
+def test_drawer_on_a_phone(tenant: Tenant, chromium: Chromium) -> None:
+    page = chromium.sign_in(tenant, width=390)
+    page.goto("/dashboard")
+    drawer = page.locator("#sidebar")
+    expect(drawer).to_be_hidden()
+    page.get_by_role("button", name="Menu").click()
+    expect(drawer.get_by_role("link", name="Home")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+
+
+def test_times_are_the_readers(tenant: Tenant, chromium: Chromium, debug: None) -> None:
+    page = chromium.sign_in(tenant, timezone_id="Asia/Tokyo", locale="en-GB")
+    page.goto("/design")
+    time = page.locator("time[data-time=ago]").first
+    expect(time).to_have_text("yesterday")
+    assert re.search(r"GMT\+9|Japan", time.get_attribute("title") or "")
+
+
+def test_every_icon_is_in_the_sprite() -> None:
+    sprite = (ROOT / "static/vendor/lucide/sprite.svg").read_text()
+    present = set(re.findall(r'<symbol id="([^"]+)"', sprite))
+    assert used_icons()
+    assert used_icons() <= present, "add them to scripts/icons.txt and run make vendor"
+    assert present == set((ROOT / "scripts/icons.txt").read_text().split())
