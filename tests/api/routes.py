@@ -8,7 +8,7 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
-NOT_JSON = ("/admin", "/dashboard", "/static/")
+NOT_JSON = ("/admin", "/dashboard", "/design", "/static/")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
