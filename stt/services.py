@@ -22,6 +22,7 @@ from analytics import quota
 from analytics.services import Metered
 from common import db, errors, storage
 from common.concurrency import in_request_context
+from jobs import batches
 from jobs import services as jobs
 from jobs.models import UNFINISHED
 from jobs.monitor import Watch, monitor
@@ -119,7 +120,6 @@ def transcribe_batch(
 ) -> tuple[uuid.UUID, list[BatchOutcome]]:
     """Recognises each upload, as many at a time as there are cores; an outcome for each, in order."""
     _verify(options)
-    batch_id = jobs.new_batch_id()
 
     def one(upload: UploadedFile) -> BatchOutcome:
         try:
@@ -127,7 +127,11 @@ def transcribe_batch(
         except (MlError, errors.ApiError) as error:
             return error
 
-    with db.released(), ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch") as threads:
+    with (
+        batches.filling(actor=actor, task=SttJob.task, size=len(uploads)) as batch_id,
+        db.released(),
+        ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch") as threads,
+    ):
         return batch_id, list(threads.map(in_request_context(one), uploads))
 
 
@@ -136,7 +140,6 @@ def submit_batch(
 ) -> tuple[uuid.UUID, list[BatchOutcome]]:
     """Queues each upload; an outcome for each, in order."""
     _verify(options)
-    batch_id = jobs.new_batch_id()
 
     def one(upload: UploadedFile) -> BatchOutcome:
         try:
@@ -144,7 +147,8 @@ def submit_batch(
         except (MlError, errors.ApiError) as error:
             return error
 
-    return batch_id, [one(upload) for upload in uploads]
+    with batches.filling(actor=actor, task=SttJob.task, size=len(uploads)) as batch_id:
+        return batch_id, [one(upload) for upload in uploads]
 
 
 def delete_job(*, actor: Actor, job: SttJob) -> None:

@@ -25,7 +25,7 @@ from jobs.api import (
     BatchSummarySerializer,
     JobFieldsSerializer,
     accepted,
-    batch_counts,
+    batch_state,
     item_error,
     job_filters,
 )
@@ -181,7 +181,7 @@ class TtsBatchView(JsonView):
         """A batch: how far it is, and its jobs in order."""
         jobs = selectors.get_batch(actor=self.actor, batch_id=batch_id)
         items = TtsJobSerializer(jobs, many=True, context={"request": request}).data
-        return Response({"batch_id": str(batch_id), **batch_counts(jobs), "items": items})
+        return Response(batch_state(batch_id, jobs, items))
 
 
 class TtsJobView(JsonView):

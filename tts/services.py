@@ -20,6 +20,7 @@ from analytics.quota import Amounts
 from analytics.services import Metered
 from common import db, errors, storage
 from common.concurrency import in_request_context
+from jobs import batches
 from jobs import services as jobs
 from jobs.models import UNFINISHED, JobStatus
 from jobs.monitor import Watch, monitor
@@ -196,7 +197,6 @@ def synthesize_batch(
 
     requests: what was asked for, or the error that the item already is.
     """
-    batch_id = jobs.new_batch_id()
 
     def one(request: SynthesisRequest | errors.ApiError) -> BatchOutcome:
         if isinstance(request, errors.ApiError):
@@ -208,7 +208,11 @@ def synthesize_batch(
         except (MlError, errors.ApiError) as error:
             return error
 
-    with db.released(), ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch") as threads:
+    with (
+        batches.filling(actor=actor, task=TtsJob.task, size=len(requests)) as batch_id,
+        db.released(),
+        ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch") as threads,
+    ):
         return batch_id, list(threads.map(in_request_context(one), requests))
 
 
@@ -216,7 +220,6 @@ def submit_batch(
     *, actor: Actor, requests: list[SynthesisRequest | errors.ApiError]
 ) -> tuple[uuid.UUID, list[BatchOutcome]]:
     """Queues each text; an outcome for each, in order. One that is wrong does not stop the others."""
-    batch_id = jobs.new_batch_id()
 
     def one(request: SynthesisRequest | errors.ApiError) -> BatchOutcome:
         if isinstance(request, errors.ApiError):
@@ -226,7 +229,8 @@ def submit_batch(
         except (MlError, errors.ApiError) as error:
             return error
 
-    return batch_id, [one(request) for request in requests]
+    with batches.filling(actor=actor, task=TtsJob.task, size=len(requests)) as batch_id:
+        return batch_id, [one(request) for request in requests]
 
 
 # ── Deleting ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ api: list[URLPattern | URLResolver] = [
     path("auth/", include("accounts.urls")),
     path("tts/", include("tts.urls")),
     path("stt/", include("stt.urls")),
+    path("jobs/", include("jobs.urls")),
     path("models/", include("models_registry.urls")),
     path("analytics/", include("analytics.urls")),
     path("organization", include("retention.urls")),

@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 from rest_framework import serializers
 from rest_framework.utils.encoders import JSONEncoder
 
+from jobs import batches
 from jobs.models import Job
 from webhooks import events
 
@@ -22,13 +23,17 @@ MAX_BYTES = 256 * 1024
 
 
 def ended(job: Job) -> None:
-    """`job.succeeded`, `job.failed` or `job.cancelled`. Call it in the transaction that ends the job."""
+    """`job.succeeded`, `job.failed` or `job.cancelled`; after the last of a batch `batch.finished`.
+
+    Call it in the transaction that ends the job.
+    """
     events.publish(
         organization_id=job.organization_id,
         event=f"job.{job.status}",
         data=lambda: describe(job),
         object_id=job.id,
     )
+    batches.job_ended(job)
 
 
 def deleted(job: Job) -> None:

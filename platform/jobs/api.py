@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
@@ -12,6 +13,7 @@ from rest_framework.response import Response
 
 from common.errors import ApiError, error_type
 from common.serializers import StrictSerializer, validated
+from jobs import batches
 from jobs.models import Job, JobStatus
 from ml.errors import MlError
 
@@ -77,15 +79,20 @@ JOB_FILTERS = (
 )
 
 
-def batch_counts(jobs: list[Any]) -> dict[str, Any]:
-    """How many of a batch's jobs are in which state, and the share of the whole that is done."""
-    counts = {status: sum(job.status == status for job in jobs) for status in JobStatus.values}
-    done = sum(job.progress if job.status == JobStatus.PROCESSING else job.finished_at is not None for job in jobs)
-    return {"total": len(jobs), "counts": counts, "progress": round(done / len(jobs), 3)}
+def batch_state(batch_id: uuid.UUID, jobs: list[Any], items: Any) -> dict[str, Any]:
+    """The answer of GET …/batches/{id}. items: the jobs, serialised."""
+    batch = batches.find(organization_id=jobs[0].organization_id, batch_id=batch_id)
+    return {
+        "batch_id": str(batch_id),
+        **batches.summary_of_jobs(jobs, batch),
+        "finished_at": batch.finished_at if batch else None,
+        "items": items,
+    }
 
 
 class BatchSummarySerializer(serializers.Serializer):
     batch_id = serializers.UUIDField()
-    total = serializers.IntegerField()
+    total = serializers.IntegerField(help_text="Jobs; items that were refused at once are none.")
     counts = serializers.DictField(child=serializers.IntegerField(), help_text="Jobs by status.")
     progress = serializers.FloatField(help_text="0–1.")
+    finished_at = serializers.DateTimeField(allow_null=True, help_text="When the last of its jobs ended.")

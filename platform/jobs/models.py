@@ -100,3 +100,40 @@ class IdempotencyRecord(OrganizationOwned):
 
     def __str__(self) -> str:
         return f"{self.source} {self.key[:40]}"
+
+
+class Batch(OrganizationOwned):
+    """Jobs that one request asked for. Its id is their `batch_id`. Only `jobs.batches` writes it."""
+
+    task = models.CharField(max_length=8)
+    size = models.PositiveIntegerField(help_text="Items that were asked for; those that were refused are no jobs.")
+    closed = models.BooleanField(default=False, help_text="Whether all of its jobs have been created.")
+    finished_at = models.DateTimeField(null=True, help_text="When the last of its jobs ended.")
+
+    class Meta:
+        verbose_name = "batch"
+        verbose_name_plural = "batches"
+        ordering: ClassVar = ["-created_at", "-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["organization", "-created_at"], name="batch_newest"),
+            models.Index(fields=["created_at"], condition=models.Q(closed=False), name="batch_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task} batch {self.id} ({self.size})"
+
+
+LISTENER_LEASE_SECONDS = 60
+"""An event stream whose process gave no sign of life for so long is gone. The triggers know the number too."""
+
+
+class EventListener(OrganizationOwned):
+    """An open stream of `GET /jobs/events`. The triggers on the job tables notify where an organisation has one.
+
+    The table is unlogged: after a crash of the database nobody listens any more.
+    """
+
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"listener of {self.organization_id}"

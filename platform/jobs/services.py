@@ -198,10 +198,6 @@ def end_cancelled(job: Job, *, code: str = "cancelled", message: str = "The job 
             usage.record(job=job, metered=metered)
 
 
-def new_batch_id() -> uuid.UUID:
-    return uuid.uuid4()
-
-
 def _end(job: Job) -> bool:
     """Writes all of the row's plain fields, unless the job has ended or was taken over: the state machine's guard."""
     fields = {

@@ -14,7 +14,8 @@ from procrastinate import App
 from procrastinate.contrib.django import app
 from procrastinate.exceptions import ConnectorException
 
-from jobs import idempotency, queue
+from jobs import batches, idempotency, queue
+from jobs.events import listeners
 from jobs.monitor import HEARTBEAT_SECONDS, LEASE_SECONDS, monitor
 from jobs.services import WORKER_NAME
 
@@ -99,6 +100,8 @@ def _tidy() -> None:
     try:
         queue.fail_interrupted()
         queue.release_reservations()
+        batches.close_abandoned()
+        listeners.purge()
         idempotency.purge()
     finally:
         connection.close()

@@ -19,6 +19,7 @@ class Event(models.TextChoices):
     JOB_SUCCEEDED = "job.succeeded", "Job succeeded"
     JOB_FAILED = "job.failed", "Job failed"
     JOB_CANCELLED = "job.cancelled", "Job cancelled"
+    BATCH_FINISHED = "batch.finished", "Batch finished"
     VOICE_READY = "voice.ready", "Voice ready"
     VOICE_FAILED = "voice.failed", "Voice failed"
     QUOTA_WARNING = "quota.warning", "Quota warning"

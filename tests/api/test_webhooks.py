@@ -104,6 +104,27 @@ def test_each_way_for_a_job_to_end_is_told_once(tenant: Tenant, receiver: Receiv
     assert (told["job.cancelled"]["job_id"], told["job.cancelled"]["status"]) == (str(queued.id), "cancelled")
 
 
+def test_a_batch_is_told_once_when_its_last_job_ends(tenant: Tenant, receiver: Receiver) -> None:
+    made = _register(tenant.user("admin"), receiver.url, "batch.finished")
+    client = tenant.key("tts")
+    items = [{"text": f"Number {n}.", "custom_id": f"c{n}"} for n in range(6)] + [{"text": "x", "voice": "nobody"}]
+    batches = [
+        client.post("/tts/synthesize-batch", json={"items": items, "async": queued}).json() for queued in (True, False)
+    ]
+    _ended(made["id"], 2, 60)
+    time.sleep(0.3)
+    told = {sent.json["data"]["batch_id"]: sent.json["data"] for sent in receiver.received}
+    assert len(receiver.received) == len(told) == 2
+    for batch in batches:
+        data = told[batch["batch_id"]]
+        assert (data["task"], data["total"], data["progress"], data["counts"]["succeeded"]) == ("tts", 6, 1.0, 6)
+        made_jobs = [(item["job_id"], f"c{n}") for n, item in enumerate(batch["items"][:6])]
+        assert sorted((job["job_id"], job["custom_id"]) for job in data["jobs"]) == sorted(made_jobs)
+        assert {job["status"] for job in data["jobs"]} == {"succeeded"}
+        state = client.get(f"/tts/batches/{batch['batch_id']}").json()
+        assert state["finished_at"] == data["finished_at"]
+
+
 def test_a_quota_that_runs_out_is_told(tenant: Tenant, receiver: Receiver) -> None:
     from analytics.quota import set_quota
 

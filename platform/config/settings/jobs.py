@@ -15,6 +15,11 @@ JOB_MAX_ATTEMPTS = env.integer("JOB_MAX_ATTEMPTS", 3, minimum=1)
 DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 8)
 """How long running jobs may take to end when the process is asked to stop; then they go back to the queue."""
 
+JOB_EVENTS_MAX_LISTENERS = env.integer("JOB_EVENTS_MAX_LISTENERS", 50, minimum=1)
+"""Streams of GET /jobs/events that one organisation may have open, on all servers together."""
+JOB_EVENTS_BEAT_SECONDS = 15.0
+"""How often a stream that has nothing to tell says that it lives, and its credential is looked at again."""
+
 PROCRASTINATE_READONLY_MODELS = True
 
 IDEMPOTENCY_WAIT_SECONDS = 600.0
