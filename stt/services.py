@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
@@ -29,7 +29,7 @@ from jobs.monitor import Watch, monitor
 from ml import stt as engine
 from ml.errors import AudioEmpty, AudioError, MlError
 from ml.stt.stages import check_switches
-from ml.types import Caller, Transcript, TranscriptionOptions
+from ml.types import Caller, Segment, Transcript, TranscriptionOptions
 from retention import services as retention
 from stt import selectors
 from stt.models import AudioFile, SttJob, Transcription, TranscriptionDefaults
@@ -41,6 +41,18 @@ _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
 BatchOutcome = SttJob | MlError | errors.ApiError
 
 
+class Follower(Protocol):
+    """Whoever wants to know before the end."""
+
+    def began(self, job: SttJob) -> None:
+        """The recording could be read, and its seconds are reserved; only now is it recognised."""
+        ...
+
+    def wrote(self, segment: Segment) -> None:
+        """The next segment of the transcript; nothing will change it any more."""
+        ...
+
+
 def transcribe(
     *,
     actor: Actor,
@@ -49,10 +61,11 @@ def transcribe(
     reference: UploadedFile | None = None,
     batch_id: uuid.UUID | None = None,
     cancel: threading.Event | None = None,
+    follower: Follower | None = None,
 ) -> SttJob:
     """Recognises the upload; the finished job with its `transcription`. Setting `cancel` stops the computing.
 
-    reference: the far end's signal, for echo cancellation.
+    reference: the far end's signal, for echo cancellation. follower: is told how it goes, in this thread.
 
     Raises `ml.errors.InvalidRequest` and its kinds, and `TooLarge`, before a job exists; later errors end the job as
     failed. Audio that nobody can decode is not kept.
@@ -62,7 +75,7 @@ def transcribe(
     limit = settings.STT_MAX_UPLOAD_BYTES
     job = _create_job(actor, upload, reference, options, batch_id, jobs.running_now(), limit, cancel)
     with jobs.ending(job):
-        _recognise(job, cancel)
+        _recognise(job, cancel, follower)
     retention.forget_at_once(job=job, organization=actor.organization)
     return job
 
@@ -86,11 +99,11 @@ def run(*, job: SttJob) -> None:
     _recognise(job)
 
 
-def _recognise(job: SttJob, client_left: threading.Event | None = None) -> SttJob:
+def _recognise(job: SttJob, client_left: threading.Event | None = None, follower: Follower | None = None) -> SttJob:
     """Transcribes and ends the job as succeeded. Audio that nobody can decode, or the quota refuses, is not kept."""
     if job.audio is None:
         raise errors.NotFound("The audio has been deleted.", code="audio_deleted")
-    heard, stop = _Heard(job), threading.Event()
+    heard, stop = _Heard(job, follower), threading.Event()
     caller = Caller(tenant=str(job.organization_id), priority="batch" if job.is_async else "synchronous")
     try:
         with monitor.watching(job, stop, client_left) as watch, db.released(), ExitStack() as files:
@@ -104,6 +117,7 @@ def _recognise(job: SttJob, client_left: threading.Event | None = None) -> SttJo
                 cancel=stop,
                 progress=heard.reporting(watch),
                 on_duration=heard.reserve,
+                on_segment=follower.wrote if follower else None,
             )
     except (AudioError, errors.QuotaExceeded):
         _discard_audio(job)
@@ -279,8 +293,8 @@ def _runtime_options(job: SttJob, reference: Path | None) -> TranscriptionOption
 class _Heard:
     """Reserves the audio once its length is known, and knows how much of it was heard, should the job be stopped."""
 
-    def __init__(self, job: SttJob) -> None:
-        self._job = job
+    def __init__(self, job: SttJob, follower: Follower | None) -> None:
+        self._job, self._follower = job, follower
         self._duration_seconds = 0.0
         self._before: float | None = None  # the share of the work that precedes recognition
 
@@ -291,6 +305,8 @@ class _Heard:
             quota.reserve(self._job, quota.Amounts.of(audio_seconds=duration_seconds))
         finally:
             connection.close()  # a model runs next: see `db.released`
+        if self._follower is not None:
+            self._follower.began(self._job)
 
     def reporting(self, watch: Watch) -> Callable[[float, str], None]:
         """What the engine reports its progress to."""

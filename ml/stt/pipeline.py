@@ -15,20 +15,19 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ml import errors
 from ml.audio.decode import MAX_DURATION_SECONDS, SAMPLE_RATE, DecodedAudio, decode
 from ml.stt import frontend, language, registry, vad
-from ml.stt.confidence import calibrate_segment, without_noise_words
 from ml.stt.engines.base import Hypothesis, Window
 from ml.stt.quality import score_quality
 from ml.stt.recognition import Heard, recognise
-from ml.stt.stages import Recognition, check_switches
-from ml.stt.text import TEXT_STAGES
-from ml.stt.text.rescoring import alternatives_wanted, rescore
-from ml.types import Caller, Segment, Transcript, TranscriptionOptions, Word
+from ml.stt.stages import STAGES, check_switches
+from ml.stt.text.rescoring import alternatives_wanted
+from ml.stt.writing import OnSegment, Writer, without_words
+from ml.types import Caller, Segment, Transcript, TranscriptionOptions
 
 Observe = Callable[[str, dict[str, Any]], None]
 """Called with a stage's name and what it gave, as plain data."""
@@ -57,11 +56,14 @@ def transcribe(
     progress: Progress | None = None,
     on_duration: Callable[[float], None] | None = None,
     observe: Observe | None = None,
+    on_segment: OnSegment | None = None,
 ) -> Transcript:
     """Transcribes a media file of any common format.
 
     on_duration: called with the audio's seconds once it is decoded; what it raises ends the work before recognition.
     observe: called with what each stage that ran gave; for operators who look into one transcription.
+    on_segment: called with each finished segment while the rest is still being recognised; with its words, whether
+    they are asked for or not. Where several speakers or a model that may be unsure have to be waited for, at the end.
 
     A segment's confidence is the mean of its words', weighted by their durations; the transcript's is the same mean
     over all of them, 0 where nothing was said. It compares results of one model only (see `ml.stt.confidence`).
@@ -96,35 +98,29 @@ def transcribe(
                 resolution = language.identify(spoken, resolution, options)
             run.show("language", language=resolution.language, confidence=resolution.language_confidence)
         run.report(_HEARD_SHARE, "recognise")
+        writer = Writer(speech.windows, frozenset(noisy), options, run, on_segment)
+        at_once = on_segment is not None and not options.diarize
         with run.stage("recognise"):
-            heard = _recognise(audio, speech, resolution, options, caller, run)
+            heard = _recognise(audio, speech, resolution, options, caller, run, writer if at_once else None)
         run.show("recognise", model=heard.model.name, texts=_texts(heard.hypotheses))
-        if any(hypothesis.alternatives for hypothesis in heard.hypotheses):
-            with run.stage("rescore"):
-                heard = _rescore(heard, options)
-            run.show("rescore", texts=_texts(heard.hypotheses))
-        recognition = _to_recognition(speech, heard, frozenset(noisy))
-        for stage in TEXT_STAGES:
-            if stage.applies(heard.model.capabilities, options):
-                with run.stage(stage.name):
-                    recognition = stage.run(recognition, options)
-                run.show(stage.name, texts=_texts(recognition.segments))
+        if not at_once:
+            writer.hear(0, heard)
+        segments = writer.finish(heard)
         with run.stage("score"):
             quality = score_quality(speech.activity, audio.source.clipping_ratio)
         run.show("score", **asdict(quality))
         run.report(1.0, "score")
-        segments = recognition.segments
         return Transcript(
             text=" ".join(segment.text for segment in segments),
-            segments=segments if options.word_timestamps else tuple(replace(s, words=()) for s in segments),
-            language=recognition.language,
-            language_confidence=recognition.language_confidence,
+            segments=segments if options.word_timestamps else without_words(segments),
+            language=heard.language,
+            language_confidence=heard.language_confidence,
             confidence=_mean_confidence(segments),
             duration_seconds=audio.duration_seconds,
             model_used=heard.model.name,
             quality=quality,
-            stages=tuple(run.timings),
-            timings=run.timings,
+            stages=run.stages,
+            timings={name: run.timings[name] for name in run.stages},
             fallback_reason=heard.fallback_reason,
         )
 
@@ -138,13 +134,23 @@ class _Run:
     observe: Observe | None = None
     timings: dict[str, float] = field(default_factory=dict)
     share: float = 0.0
+    _within: float = 0.0  # seconds of the stages that ran within the one under way
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of those that ran, in order."""
+        return tuple(name for name in STAGES if name in self.timings)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Times a stage, which may run several times, and within another one: each second counts once."""
         self.check()
-        started = time.perf_counter()
+        started, outside = time.perf_counter(), self._within
+        self._within = 0.0
         yield
-        self.timings[name] = time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        self.timings[name] = self.timings.get(name, 0.0) + seconds - self._within
+        self._within = outside + seconds
 
     def show(self, stage: str, **output: Any) -> None:
         if self.observe is not None:
@@ -183,7 +189,9 @@ def _recognise(
     options: TranscriptionOptions,
     caller: Caller,
     run: _Run,
+    writer: Writer | None,
 ) -> Heard:
+    """writer: writes down windows as they are heard."""
     ends = [0.0]  # the share of speech up to the end of each window
     for span in speech.windows:
         ends.append(ends[-1] + span.duration_seconds)
@@ -194,22 +202,14 @@ def _recognise(
         audio.release_pages()
 
     windows = _windows(audio, speech, resolution, options)
-    return recognise(windows, resolution, caller=caller, cancel=run.cancel, on_window=on_window)
-
-
-def _to_recognition(speech: Speech, heard: Heard, noisy: frozenset[vad.SpeechSpan]) -> Recognition:
-    able = heard.model.capabilities
-    segments = []
-    for span, hypothesis in zip(speech.windows, heard.hypotheses, strict=True):
-        kept = without_noise_words(hypothesis, able) if span in noisy else hypothesis
-        if kept.text:
-            segments.append(calibrate_segment(_segment(span, kept), able))
-    return Recognition(tuple(segments), heard.language, heard.language_confidence)
-
-
-def _rescore(heard: Heard, options: TranscriptionOptions) -> Heard:
-    spoken = registry.primary_language(heard.language)
-    return replace(heard, hypotheses=rescore(heard.hypotheses, spoken, options, heard.model.capabilities))
+    return recognise(
+        windows,
+        resolution,
+        caller=caller,
+        cancel=run.cancel,
+        on_window=on_window,
+        on_heard=writer.hear if writer else None,
+    )
 
 
 def _windows(
@@ -229,21 +229,6 @@ def _windows(
         )
         for span in speech.windows
     ]
-
-
-def _segment(span: vad.SpeechSpan, hypothesis: Hypothesis) -> Segment:
-    """Moves words from the window's time to the audio's; the segment lasts from its first word to its last."""
-    words = tuple(
-        Word(
-            word.text,
-            round(min(span.end, span.start + word.start), 3),
-            round(min(span.end, span.start + word.end), 3),
-            round(word.confidence, 4),
-        )
-        for word in hypothesis.words
-    )
-    start, end = (words[0].start, words[-1].end) if words else (round(span.start, 3), round(span.end, 3))
-    return Segment(start, end, hypothesis.text, round(hypothesis.confidence, 4), words)
 
 
 def _mean_confidence(segments: Sequence[Segment]) -> float:

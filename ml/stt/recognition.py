@@ -7,6 +7,7 @@ never tried elsewhere.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -27,6 +28,9 @@ SAMPLES_PER_SECOND = 16_000
 OnWindow = Callable[[int], None]
 """Called with the number of a window whenever one is done; again from 0 where another model takes over."""
 
+OnHeard = Callable[[int, "Heard"], None]
+"""Called with the number of a window and what was heard in it alone, once that stands: no other model takes over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -46,22 +50,28 @@ def recognise(
     caller: Caller,
     cancel: threading.Event | None = None,
     on_window: OnWindow = lambda number: None,
+    on_heard: OnHeard | None = None,
 ) -> Heard:
     """Recognises with the resolution's model, or the candidate that has to take over.
 
     A window without a language is for the model to detect, or else in the model's default language.
+
+    on_heard: for whoever cannot wait for the end. Once it has been called, a model that fails is not replaced. Where a
+    model may turn out to be unsure, it is called at the end.
 
     Raises `Cancelled`, and the last candidate's `EngineFailed` or `EngineUnavailable`.
     """
     best: Heard | None = None
     reasons: list[str] = []
     candidates = list(resolution.candidates or (resolution.model,))
+    telling = _Telling(on_heard)
     while candidates:
         model = candidates.pop(0)
+        stands = not model.fallback_confidence or (best is None and not candidates)
         try:
-            heard = _heard(windows, resolution, model, caller, cancel, on_window)
+            heard = _heard(windows, resolution, model, caller, cancel, on_window, telling if stands else _Telling(None))
         except (errors.EngineFailed, errors.EngineUnavailable) as error:
-            if not candidates and best is None:
+            if telling.begun or (not candidates and best is None):
                 raise
             log.warning("recogniser failed", extra={"model": model.name, "error": str(error)})
             reasons.append(f"{model.name} failed ({error.code}).")
@@ -69,13 +79,33 @@ def recognise(
         heard = replace(heard, fallback_reason=" ".join(reasons) or None)
         confidence = _confidence(windows, heard)
         if confidence >= model.fallback_confidence:
-            return heard
+            return telling.all_of(heard)
         best = best or heard  # confidences of two models cannot be compared, so the preferred one stands
         reasons.append(f"{model.name} was unsure (confidence {confidence:.2f}, under {model.fallback_confidence:g}).")
         candidates = [other for other in candidates if _may_know_better(other, model, heard)]
     if best is None:  # only for the type checker: the last error was raised
         raise errors.EngineUnavailable("No model could recognise this.")
-    return best
+    return telling.all_of(best)
+
+
+class _Telling:
+    """Tells `on_heard` of each window once."""
+
+    def __init__(self, on_heard: OnHeard | None) -> None:
+        self._on_heard = on_heard
+        self.begun = False
+
+    def one(self, number: int, heard: Callable[[], Heard]) -> None:
+        if self._on_heard is not None:
+            self.begun = True
+            self._on_heard(number, heard())
+
+    def all_of(self, heard: Heard) -> Heard:
+        """Tells of all windows, unless it has been done one by one."""
+        if not self.begun:
+            for number, hypothesis in enumerate(heard.hypotheses):
+                self.one(number, functools.partial(replace, heard, hypotheses=(hypothesis,)))
+        return heard
 
 
 def recognise_batch(engine: Any, windows: Sequence[Window], cancel: threading.Event | None) -> Sequence[Hypothesis]:
@@ -91,6 +121,7 @@ def _heard(
     caller: Caller,
     cancel: threading.Event | None,
     on_window: OnWindow,
+    telling: _Telling,
 ) -> Heard:
     able = model.capabilities
     fallback_language = None if able.language_detection else registry.primary_language(model.default_language)
@@ -106,10 +137,16 @@ def _heard(
         probe=_noise,
         width=able.max_batch * able.concurrency + max(1, able.max_batch),
     )
-    hypotheses = []
+    hypotheses: list[Hypothesis] = []
+
+    def latest() -> Heard:
+        until_now = windows[: len(hypotheses)]
+        return Heard((hypotheses[-1],), model, *_language(until_now, hypotheses, resolution, model))
+
     for number, hypothesis in enumerate(results):
         hypotheses.append(hypothesis if hypothesis.confidence >= able.noise_confidence else _SILENCE)
         on_window(number)
+        telling.one(number, latest)
     return Heard(tuple(hypotheses), model, *_language(windows, hypotheses, resolution, model))
 
 

@@ -73,7 +73,7 @@ class Truecasing:
             words = words_of(segment)
             cased = caser.case(words, starts_sentence=starts) if words else []
             segments.append(with_words(segment, cased) if cased else segment)
-            starts = _ends_sentence(segments[-1].text)
+            starts = ends_sentence(segments[-1].text)
         return replace(recognition, segments=tuple(segments))
 
 
@@ -93,7 +93,7 @@ class Truecaser:
             if starts_sentence:
                 core = core[:1].upper() + core[1:]
             cased.append(replace(word, text=before + core + after))
-            starts_sentence = _ends_sentence(word.text)
+            starts_sentence = ends_sentence(word.text)
         return cased
 
     def _spell(self, core: str, words: list[Word], index: int) -> str:
@@ -121,7 +121,7 @@ def _statistics(language: str) -> Mapping[str, str]:
     return getattr(helpers.helper("punctuation", language), "spellings", {})
 
 
-def _ends_sentence(text: str) -> bool:
+def ends_sentence(text: str) -> bool:
     return text.rstrip("\"'”’)").endswith(_SENTENCE_ENDS)
 
 
