@@ -49,17 +49,11 @@ class OptionalSwitch(serializers.BooleanField):
         super().__init__(required=False, **kwargs)
 
 
-class TranscriptionOptionsSerializer(StrictSerializer):
-    """Options, as form fields or in the query string."""
+class StageOptionsSerializer(StrictSerializer):
+    """What every way to ask for a transcription has."""
 
     language_hint = serializers.CharField(max_length=35, required=False, help_text="BCP-47 or ISO 639-1.")
-    model = serializers.CharField(max_length=100, required=False)
-    task = serializers.ChoiceField(choices=["transcribe", "translate"], required=False)
     prompt = serializers.CharField(max_length=4000, required=False, allow_blank=True, trim_whitespace=False)
-    hotwords = serializers.CharField(
-        max_length=4000, required=False, allow_blank=True, help_text="Comma-separated phrases to favour."
-    )
-    word_timestamps = serializers.BooleanField(required=False)
     diarize = serializers.BooleanField(required=False)
     itn = OptionalSwitch(help_text="Write numbers, dates and amounts as people do; default true.")
     punctuate = OptionalSwitch(help_text="Default true.")
@@ -71,6 +65,17 @@ class TranscriptionOptionsSerializer(StrictSerializer):
     enable = serializers.CharField(
         max_length=400, required=False, allow_blank=True, help_text="Comma-separated names of stages to run anyway."
     )
+
+
+class TranscriptionOptionsSerializer(StageOptionsSerializer):
+    """Options, as form fields or in the query string."""
+
+    model = serializers.CharField(max_length=100, required=False)
+    task = serializers.ChoiceField(choices=["transcribe", "translate"], required=False)
+    hotwords = serializers.CharField(
+        max_length=4000, required=False, allow_blank=True, help_text="Comma-separated phrases to favour."
+    )
+    word_timestamps = serializers.BooleanField(required=False)
 
 
 class TranscribeSerializer(AsyncSerializer, TranscriptionOptionsSerializer):

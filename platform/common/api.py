@@ -89,7 +89,7 @@ def paginated_schema(serializer: type[serializers.BaseSerializer], *filters: Ope
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Any expected error as the contract's answer; None for a fault, which Django turns into `server_error`."""
-    answer = _answer(error)
+    answer = error_response(error)
     if answer is None:
         return None
     if answer.status_code >= 500:
@@ -100,7 +100,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     return answer
 
 
-def _answer(error: Exception) -> Response | None:
+def error_response(error: BaseException) -> Response | None:
+    """The answer to an expected error; None for a fault."""
     answer: Response | None = None
     match error:
         case errors.ApiError():

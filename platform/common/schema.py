@@ -49,7 +49,27 @@ _ERROR_SCHEMA = {
         }
     },
 }
-_ERROR_CONTENT = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+_OPENAI_ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string", "description": "As OpenAI's, e.g. insufficient_quota."},
+                "param": {"type": "string", "nullable": True},
+                "code": {"type": "string", "nullable": True},
+                "request_id": {"type": "string"},
+            },
+        }
+    },
+}
+
+
+def _content(schema: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
 
 
 class ContractSchema(AutoSchema):
@@ -57,6 +77,8 @@ class ContractSchema(AutoSchema):
 
     def get_tags(self) -> list[str]:
         parts = [part for part in self.path.split("/") if part]
+        if parts[0] == "v1":
+            return ["openai"]
         return [parts[2] if parts[:2] == ["api", "v1"] and len(parts) > 2 else parts[0]]
 
     def get_auth(self) -> list[dict[str, list[str]]]:
@@ -65,14 +87,16 @@ class ContractSchema(AutoSchema):
 
 
 def add_error_responses(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Gives every operation the error answers, in one shape."""
-    result.setdefault("components", {}).setdefault("schemas", {})["Error"] = _ERROR_SCHEMA
-    for path in result["paths"].values():
+    """Gives every operation the error answers, in one shape; those of the OpenAI-compatible API in OpenAI's."""
+    schemas = result.setdefault("components", {}).setdefault("schemas", {})
+    schemas |= {"Error": _ERROR_SCHEMA, "OpenAIError": _OPENAI_ERROR_SCHEMA}
+    for route, path in result["paths"].items():
+        shape = _content("OpenAIError" if route.startswith("/v1/") else "Error")
         for operation in path.values():
             declared = operation["responses"]
             for status, description in ERROR_STATUSES.items():
                 declared.setdefault(status, {"description": description})
             for status, answer in declared.items():
                 if status >= "400":
-                    answer.setdefault("content", _ERROR_CONTENT)
+                    answer.setdefault("content", shape)
     return result

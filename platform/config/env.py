@@ -75,6 +75,17 @@ def strings(name: str, default: list[str]) -> list[str]:
     return [item.strip() for item in value.split(",") if item.strip()] if value else default
 
 
+def pairs(name: str) -> dict[str, str]:
+    """A comma-separated list of `name=value`."""
+    found = {}
+    for item in strings(name, []):
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not (key and equals and value):
+            raise ImproperlyConfigured(f"{name} must be a list such as one=first,two=second, not {item!r}.")
+        found[key] = value
+    return found
+
+
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
     value = text(name, default)
     if value not in allowed:

@@ -20,6 +20,7 @@ api: list[URLPattern | URLResolver] = [
     path("organization", include("retention.urls")),
     path("webhooks", include("webhooks.urls")),
     path("audit", include("audit.urls")),
+    path("openai/aliases", include("openai_api.aliases_urls")),
     path("media/<str:token>/<str:name>", MediaView.as_view(), name="media"),
     path("version", VersionView.as_view()),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
@@ -29,6 +30,7 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("", RedirectView.as_view(url="/dashboard")),
     path("api/v1/", include(api)),
+    path("v1/", include("openai_api.urls")),
     path("ml/", include("models_registry.runtime_urls")),
     path("health", HealthView.as_view()),
     path("health/ready", ReadyView.as_view()),

@@ -83,7 +83,7 @@ def idempotent(post: Post) -> Post:
             return post(view, request, *args, **kwargs)
         claimed = _claim_or_wait(identity, view.client_left or threading.Event())
         if isinstance(claimed, IdempotencyRecord):
-            return _replay(claimed, request)
+            return _replay(claimed, view, request)
         return claimed.answer(view.actor, request, lambda: post(view, request, *args, **kwargs))
 
     return once
@@ -269,7 +269,7 @@ class _Attempt:
                 actor,
                 status=response.status_code,
                 body=JSONRenderer().render(response.data).decode(),
-                job_ids=list(_job_ids(response.data)),
+                job_ids=[response["X-Job-ID"]] if "X-Job-ID" in response else list(_job_ids(response.data)),
                 location=response.headers.get("Location", ""),
             )
         else:
@@ -287,7 +287,7 @@ class _Attempt:
                 status=response.status_code,
                 job_ids=[job.id],
                 content_type=response.headers["Content-Type"],
-                audio_key=job.audio_key,
+                audio_key=getattr(job, "audio_key", ""),
             )
         finally:
             connection.close()
@@ -367,11 +367,16 @@ _keeper = _Keeper()
 # ── The answer again ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _replay(record: IdempotencyRecord, request: Request) -> Answer:
-    if not record.body and not record.audio_key:
+def _replay(record: IdempotencyRecord, view: JsonView, request: Request) -> Answer:
+    """From the record, or by the view's own `replay(request, job_id)` where its answers are made from a job."""
+    if not (record.body or record.audio_key or record.job_ids):
         raise errors.Conflict(
             "This request has been answered; the organization keeps no answers.", code="idempotency_answer_not_kept"
         )
+    if own := getattr(view, "replay", None):
+        answer: Answer = own(request, record.job_ids[0])
+        answer["Idempotent-Replayed"] = "true"
+        return answer
     if record.audio_key:
         last = storage.size(record.audio_key) - 1
         stream = StreamingHttpResponse(

@@ -14,6 +14,7 @@ from accounts.models import ApiKey, Membership, Organization
 from analytics.models import UsageRecord
 from audit.models import AuditEntry
 from common import errors, storage
+from openai_api.models import OpenAIAlias
 from stt.models import AudioFile, SttJob, Transcription
 from tts.models import TtsJob
 from webhooks.models import WebhookDelivery, WebhookEndpoint
@@ -29,6 +30,7 @@ EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     "usage.jsonl": (UsageRecord, ()),
     "webhooks.jsonl": (WebhookEndpoint, ("salt", "previous_salt")),
     "webhook_deliveries.jsonl": (WebhookDelivery, ()),
+    "openai_aliases.jsonl": (OpenAIAlias, ()),
     "audit.jsonl": (AuditEntry, ()),
 }
 

@@ -9,11 +9,8 @@ from channels.routing import URLRouter
 from django.urls import URLPattern, path
 
 from sockets.consumer import Socket
-from tts.live.consumer import SpeechSocket
 
-routes: list[URLPattern] = [
-    path("api/v1/tts/stream", SpeechSocket.as_asgi()),
-]
+routes: list[URLPattern] = []
 
 
 class Unknown(Socket):

@@ -18,8 +18,9 @@ SCOPED = (
     "accounts/organization", "accounts/user", "accounts/membership", "accounts/loginsession", "accounts/apikey",
     "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "analytics/quota", "admin/logentry",
     "webhooks/webhookendpoint", "webhooks/webhookdelivery", "audit/auditentry",
+    "openai_api/openaialias",
 )  # fmt: skip
-ADDABLE = {"accounts/membership", "accounts/apikey", "webhooks/webhookendpoint"}
+ADDABLE = {"openai_api/openaialias", "accounts/membership", "accounts/apikey", "webhooks/webhookendpoint"}
 ADDABLE_BY_OPERATORS = ADDABLE | {"accounts/organization", "accounts/user", "analytics/quota"}
 SHARED = ("models_registry/modelversion",)
 HISTORIES = (
@@ -44,6 +45,7 @@ def fill(tenant: Tenant) -> Rows:
     from analytics.models import UsageRecord
     from analytics.quota import set_quota
     from audit.models import AuditEntry
+    from openai_api.services import create_alias
     from stt.models import AudioFile, SttJob
     from tests.api.support import refused_delivery
     from tts.models import TtsJob
@@ -72,6 +74,7 @@ def fill(tenant: Tenant) -> Rows:
             "analytics/usagerecord": UsageRecord.objects.filter(**own).first().pk,
             "webhooks/webhookendpoint": delivery.endpoint_id,
             "webhooks/webhookdelivery": delivery.pk,
+            "openai_api/openaialias": create_alias(actor=tenant.actor(), kind="stt", name="my-model").pk,
             "audit/auditentry": AuditEntry.objects.filter(**own).first().pk,
             "admin/logentry": LogEntry.objects.get(user=tenant.member("owner").user).pk,
         }
@@ -279,7 +282,7 @@ def _more(tenant: Tenant, path: str) -> None:
             if any(field.name == name for field in model._meta.concrete_fields):
                 setattr(row, name, value)
         if any(isinstance(constraint, UniqueConstraint) for constraint in model._meta.constraints):
-            row.version = f"test-{uuid.uuid4().hex[:6]}"
+            row.name = row.version = f"test-{uuid.uuid4().hex[:6]}"
             row.is_active = row.is_default = False
         if path == "admin/logentry":
             row.change_message = f'[{{"organization": "{tenant.organization.pk}"}}]'

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts import services, tokens
 from accounts.models import ApiKey, Membership, User
+from openai_api.models import OpenAIAlias
 from stt.models import SttJob
 from tests.api.routes import METHODS, methods, routes
 from tests.api.support import refused_delivery, silence
@@ -89,6 +90,17 @@ TABLE = {
     "POST /api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver":
                                              "401 403 403 2xx 2xx 404 403 403 401 401",
     "GET /api/v1/audit":                     "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "GET /api/v1/openai/aliases":            "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
+    "POST /api/v1/openai/aliases":           "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "GET /api/v1/openai/aliases/{alias_id}": "401 2xx 2xx 2xx 2xx 404 403 403 401 401",
+    "PATCH /api/v1/openai/aliases/{alias_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "DELETE /api/v1/openai/aliases/{alias_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "POST /v1/audio/speech":                 "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "POST /v1/audio/transcriptions":         "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    # No model on a fresh machine translates: those who may ask are told so.
+    "POST /v1/audio/translations":           "401 403 400 400 400 400 400 403 401 401",
+    "GET /v1/models":                        "401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 401 401",
+    "GET /v1/models/{model_id}":             "401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 401 401",
     "GET /api/v1/media/{token}/{name}":      PUBLIC,
     "GET /api/v1/version":                   PUBLIC,
     "GET /api/v1/schema":                    PUBLIC,
@@ -124,6 +136,17 @@ BODIES: dict[str, Callable[[Tenant], dict[str, Any]]] = {
     "POST /api/v1/stt/transcribe": lambda _: {"files": {"audio_file": ("s.wav", silence(0.3))}},
     "POST /ml/stt/transcribe": lambda _: {"files": {"file": ("s.wav", silence(0.3))}},
     "POST /ml/tts/synthesize": lambda _: {"json": {"text": "Hi."}},
+    "POST /api/v1/openai/aliases": lambda _: {"json": {"kind": "stt", "name": f"a-{uuid.uuid4().hex}"}},
+    "PATCH /api/v1/openai/aliases/{alias_id}": lambda _: {"json": {"target": "pocketsphinx-en-us"}},
+    "POST /v1/audio/speech": lambda _: {"json": {"model": "tts-1", "voice": "alloy", "input": "Hi."}},
+    "POST /v1/audio/transcriptions": lambda _: {
+        "files": {"file": ("s.wav", silence(0.3))},
+        "data": {"model": "whisper-1"},
+    },
+    "POST /v1/audio/translations": lambda _: {
+        "files": {"file": ("s.wav", silence(0.3))},
+        "data": {"model": "whisper-1"},
+    },
     "POST /api/v1/stt/batch-transcribe": lambda _: {"files": {"audio_files": ("s.wav", silence(0.3))}},
 }
 
@@ -171,7 +194,8 @@ def test_other_methods_are_refused(organization: Tenant, audio_url: str, path: s
 
 
 def _client(tenant: Tenant, credential: str, path: str) -> Client:
-    scope, other = ("stt", "tts") if "/stt/" in path else ("tts", "stt")
+    hears = "/stt/" in path or "/audio/trans" in path
+    scope, other = ("stt", "tts") if hears else ("tts", "stt")
     if credential == "anonymous":
         return Client(tenant.server)
     if credential == "outsider":
@@ -196,6 +220,9 @@ def _filled(path: str, tenant: Tenant, audio_url: str) -> str:
         user = User.objects.create(email=f"{uuid.uuid4().hex}@example.com", password="!")
         member = Membership.objects.create(organization=tenant.organization, user=user, role="viewer")
         return path.replace("{member_id}", str(member.id))
+    if "{alias_id}" in path:
+        alias = OpenAIAlias.objects.create(organization=tenant.organization, kind="stt", name=uuid.uuid4().hex)
+        return path.replace("{alias_id}", str(alias.id))
     if "{webhook_id}" in path:
         delivery = refused_delivery(tenant)
         path = path.replace("{delivery_id}", str(delivery.id))
@@ -205,4 +232,4 @@ def _filled(path: str, tenant: Tenant, audio_url: str) -> str:
         job = SttJob(**fields) if "/stt/" in path else TtsJob(**fields, characters=2, sample_rate=8000)
         job.save()
         return path.replace("{job_id}", str(job.id)).replace("{batch_id}", str(job.batch_id))
-    return path.replace("{voice_id}", "espeak:en-us")
+    return path.replace("{voice_id}", "espeak:en-us").replace("{model_id}", "espeak-ng")

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from accounts.models import ApiKey, Membership
+from openai_api.models import OpenAIAlias
+from openai_api.services import create_alias
 from stt.models import SttJob
 from tests.api.support import refused_delivery, silence
 from tests.conftest import Client, Tenant, error_of
@@ -34,6 +36,7 @@ def theirs(server: str) -> dict[str, Any]:
         "member": str(tenant.member("viewer").id),
         "delivery": str(delivery.id),
         "webhook": str(delivery.endpoint_id),
+        "alias": str(create_alias(actor=tenant.actor(), kind="stt", name="secret-model").id),
     }
 
 
@@ -60,6 +63,9 @@ OBJECTS = [
     ("GET", "/webhooks/{webhook}/deliveries", None),
     ("GET", "/webhooks/{webhook}/deliveries/{delivery}", None),
     ("POST", "/webhooks/{webhook}/deliveries/{delivery}/redeliver", None),
+    ("GET", "/openai/aliases/{alias}", None),
+    ("PATCH", "/openai/aliases/{alias}", {"target": "pocketsphinx-en-us"}),
+    ("DELETE", "/openai/aliases/{alias}", None),
 ]
 
 
@@ -84,6 +90,8 @@ def test_nothing_was_changed(theirs: dict[str, Any]) -> None:
     key = ApiKey.objects.get(id=theirs["api_key"])
     assert (key.name, key.revoked_at) == ("tests", None)
     assert Membership.objects.get(id=theirs["member"]).role == "viewer"
+    alias = OpenAIAlias.objects.get(id=theirs["alias"])
+    assert (alias.name, alias.target) == ("secret-model", "")
     endpoint = WebhookEndpoint.objects.get(id=theirs["webhook"])
     assert (endpoint.active, endpoint.previous_salt, endpoint.deliveries.count()) == (True, "", 1)
 
@@ -94,7 +102,9 @@ def test_keys_see_no_others_jobs(tenant: Tenant, theirs: dict[str, Any]) -> None
     error_of(client.delete(f"/stt/jobs/{theirs['stt_job']}"), 404)
 
 
-@pytest.mark.parametrize("path", ["/tts/jobs", "/stt/jobs", "/auth/api-keys", "/auth/members", "/webhooks"])
+@pytest.mark.parametrize(
+    "path", ["/tts/jobs", "/stt/jobs", "/auth/api-keys", "/auth/members", "/webhooks", "/openai/aliases"]
+)
 def test_lists_end_at_the_organization(tenant: Tenant, theirs: dict[str, Any], path: str) -> None:
     body = tenant.user("owner").get(path).json()
     own = {str(tenant.member("owner").id)} if path == "/auth/members" else set()
@@ -125,11 +135,14 @@ def test_every_object_route_is_tried() -> None:
         "member_id": "member",
         "webhook_id": "webhook",
         "delivery_id": "delivery",
+        "alias_id": "alias",
     }
     for path, callback in routes().items():
         for method in methods(callback):
             name = path.removeprefix("/api/v1")
-            if "_id}" not in name or "voice_id" in name:  # built-in voices belong to everyone
+            if (
+                "_id}" not in name or "voice_id" in name or "model_id" in name
+            ):  # built-in voices and models belong to everyone
                 continue
             task = name.split("/")[1]
             name = name.replace("{job_id}", f"{task}_job").replace("{batch_id}", f"{task}_batch")

@@ -58,6 +58,10 @@ SPECTACULAR_SETTINGS = {
         "RoleEnum": "accounts.models.Role.choices",
         "SpeechTaskEnum": "analytics.models.Task.choices",  # also the scopes of API keys
         "TranscriptionTaskEnum": ["transcribe", "translate"],
+        "OpenAIAliasKindEnum": "openai_api.models.AliasKind.choices",
+        "OpenAISpeechFormatEnum": "openai_api.speech.FORMATS",
+        "OpenAITranscriptionFormatEnum": "openai_api.transcription_fields.TRANSCRIPTION_FORMATS",
+        "OpenAITranslationFormatEnum": "openai_api.transcription_fields.TRANSLATION_FORMATS",
         "DeliveryStatusEnum": "webhooks.models.DeliveryStatus.choices",
         "WebhookEventEnum": "webhooks.models.Event.choices",
         "JobStatusEnum": "jobs.models.JobStatus.choices",

@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "tts",
     "stt",
     "models_registry",
+    "openai_api",
     "analytics",
     "dashboard",
 ]

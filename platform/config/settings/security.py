@@ -38,9 +38,14 @@ CORS_ALLOWED_ORIGINS = env.strings("CORS_ALLOWED_ORIGINS", [])
 CORS_URLS_REGEX = r"^/(api|v1)/.*$"
 CORS_ALLOW_HEADERS = (
     "accept", "authorization", "content-type", "x-api-key", "x-request-id", "idempotency-key",
+    # What OpenAI's SDK sends from a browser.
+    "openai-organization", "openai-project", "openai-beta", "x-stainless-arch", "x-stainless-lang", "x-stainless-os",
+    "x-stainless-package-version", "x-stainless-retry-count", "x-stainless-runtime", "x-stainless-runtime-version",
+    "x-stainless-timeout", "x-stainless-helper-method",
 )  # fmt: skip
 CORS_EXPOSE_HEADERS = (
     "x-request-id", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "retry-after", "idempotent-replayed",
+    "x-job-id", "x-sample-rate", "x-should-retry",
 )  # fmt: skip
 
 TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", 0)

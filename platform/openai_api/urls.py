@@ -1,0 +1,13 @@
+"""The root `/v1`, as OpenAI's SDKs call it."""
+
+from django.urls import path
+
+from openai_api import models_api, speech, transcriptions
+
+urlpatterns = [
+    path("audio/speech", speech.SpeechView.as_view()),
+    path("audio/transcriptions", transcriptions.TranscriptionView.as_view()),
+    path("audio/translations", transcriptions.TranslationView.as_view()),
+    path("models", models_api.ModelListView.as_view()),
+    path("models/<path:model_id>", models_api.ModelView.as_view()),
+]
