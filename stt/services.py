@@ -213,7 +213,8 @@ def _store(actor: Actor, upload: UploadedFile) -> str:
     """Streams the upload to the storage; its key. No transaction is open meanwhile."""
     suffix = Path(upload.name or "").suffix.lower()
     key = storage.new_key(actor.organization.id, "stt", suffix if _SUFFIX.fullmatch(suffix) else ".audio")
-    storage.save(key, upload)
+    with db.released():  # gigabytes to another machine take minutes
+        storage.save(key, upload)
     return key
 
 

@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFilesSent
 from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import exceptions as drf
 from rest_framework import serializers
@@ -134,6 +134,7 @@ _FOREIGN_ERRORS: dict[tuple[type[Exception], ...], tuple[int, str, str]] = {
     (DjangoPermissionDenied,): _FORBIDDEN,
     (SuspiciousOperation,): _MALFORMED,
     (RequestDataTooBig, TooManyFilesSent): _TOO_BIG,
+    (UnreadablePostError,): (400, "upload_incomplete", "The request's body ended before its end."),
     (OperationalError, InterfaceError): (503, "database_unavailable", "The database does not answer; try again."),
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from common import context, errors
+from common.uploads import BodyTooLarge
 
 Message = dict[str, Any]
 Application = Callable[[Message, Callable, Callable], Awaitable[None]]
@@ -32,12 +33,8 @@ class BodyLimit:
             return await _refuse(headers, limit, send)
         try:
             return await self._application(scope, _counted(receive, limit), send)
-        except _TooLarge:
+        except BodyTooLarge:
             return await _refuse(headers, limit, send)
-
-
-class _TooLarge(Exception):
-    """The body outgrew its limit while it was being received, so no answer has started."""
 
 
 def _limit(headers: dict[bytes, bytes]) -> int:
@@ -61,7 +58,7 @@ def _counted(receive: Callable, limit: int) -> Callable:
         message = await receive()
         received += len(message.get("body", b""))
         if received > limit:
-            raise _TooLarge
+            raise BodyTooLarge(f"The body is larger than {limit} bytes.")
         return message
 
     return counted

@@ -3,6 +3,8 @@
 Django's own runs the middleware in the event loop and hops to a thread for each that is not asynchronous, for the
 view, for signals and for closing: with this platform's synchronous stack that is a dozen hops and 40 % of a request's
 CPU time (`benchmarks/platform_overhead.py`). Here there is one hop. Streaming bodies are still sent from the loop.
+
+A body is received before the thread is taken, so a slow sender holds none; but for large forms: see `common.uploads`.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
 from typing import Any
 
 from django.core import signals
@@ -24,12 +27,18 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
+from common import uploads
 from common.streaming import in_thread
+from common.uploads import BodyStream, is_large_form, length_of
 
 MAX_THREADS = 256
 """Requests that can be under way at once. Most wait for a model, without a database connection."""
 
+MAX_UPLOADS = 64
+"""Large uploads under way at once, each with a thread; those beyond wait, and their senders with them."""
+
 _threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="request")
+_upload_threads = ThreadPoolExecutor(MAX_UPLOADS, thread_name_prefix="upload")
 
 
 class ThreadedHandler(ASGIHandler):
@@ -38,28 +47,42 @@ class ThreadedHandler(ASGIHandler):
         self.load_middleware(is_async=False)
 
     async def handle(self, scope: dict[str, Any], receive: Callable, send: Callable) -> None:
-        try:
-            body_file = await self.read_body(receive)
-        except RequestAborted:
-            return
-        with body_file:
-            set_script_prefix(get_script_prefix(scope))
-            request, response = self.create_request(scope, body_file)
-            left = threading.Event()
-            watch = asyncio.ensure_future(self._watch(receive, left))
+        left = threading.Event()
+        body: Any
+        if is_large_form(scope):  # read by its view, as it arrives
+            body, threads = BodyStream(receive, on_left=left.set), _upload_threads
+            watching = body.client_left()
+        else:
             try:
+                body, threads = await self.read_body(receive), _threads
+            except RequestAborted:
+                return
+            watching = self._watch(receive, left)
+        watch = asyncio.ensure_future(watching)
+        try:
+            with closing(body):
+                set_script_prefix(get_script_prefix(scope))
+                request, response = self.create_request(scope, body)
                 if request is not None:
                     request.client_left = left  # type: ignore[attr-defined]
-                    response = await _in_thread(self._respond, request)
+                    response = await _in_thread(threads, self._respond, request)
                 await self._send(response, send, watch)  # type: ignore[arg-type]
-            finally:
-                watch.cancel()
+        finally:
+            watch.cancel()
+
+    def create_request(self, scope: Mapping[str, Any], body_file: Any) -> tuple[Any, Any]:
+        """Parsers take a request without Content-Length (`Transfer-Encoding: chunked`) for one without a body."""
+        request, error = super().create_request(scope, body_file)
+        if request is not None and "CONTENT_LENGTH" not in request.META:
+            request.META["CONTENT_LENGTH"] = str(length_of(body_file))
+        return request, error
 
     def _respond(self, request: HttpRequest) -> HttpResponseBase:
         """In a thread: everything that may touch the database, so that its connection is returned from here."""
         signals.request_started.send(sender=type(self), scope=request.scope)  # type: ignore[attr-defined]
         try:
             response = self.get_response(request)
+            response._resource_closers.append(partial(uploads.discard, request))  # type: ignore[attr-defined]
             if not response.streaming:
                 response.close()  # sends request_finished
             elif not response.is_async:  # type: ignore[attr-defined]
@@ -84,9 +107,9 @@ class ThreadedHandler(ASGIHandler):
         with suppress(asyncio.CancelledError):
             await sending
         if response.streaming:
-            await _in_thread(response.close)
+            await _in_thread(_threads, response.close)
 
 
-async def _in_thread(function: Callable[..., Any], *args: Any) -> Any:
+async def _in_thread(threads: ThreadPoolExecutor, function: Callable[..., Any], *args: Any) -> Any:
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(_threads, context.run, function, *args)
+    return await asyncio.get_running_loop().run_in_executor(threads, context.run, function, *args)

@@ -14,6 +14,7 @@ from procrastinate import App
 from procrastinate.contrib.django import app
 from procrastinate.exceptions import ConnectorException
 
+from common import uploads
 from jobs import batches, idempotency, queue
 from jobs.events import listeners
 from jobs.monitor import HEARTBEAT_SECONDS, LEASE_SECONDS, monitor
@@ -112,6 +113,7 @@ def _purge() -> None:
 
     try:
         retention.purge()
+        uploads.purge()
     finally:
         connection.close()
 

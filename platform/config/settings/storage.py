@@ -37,7 +37,11 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
 
-# Uploads go to a temporary file at once, whatever their size: memory stays bounded and decoders get a path.
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+# Uploads go to a temporary file at once, whatever their size: memory stays bounded and decoders get a path. On the disk
+# of the stored files, so that storing one is a renaming.
+FILE_UPLOAD_HANDLERS = ["common.uploads.UploadHandler"]
+UPLOAD_DIR = DATA_DIR / "uploads"
+UPLOAD_RESERVE_BYTES = env.integer("UPLOAD_RESERVE_MB", 256) * 1024 * 1024
+"""What a large upload must leave free on that disk: rows and logs need room too."""
 FILE_UPLOAD_PERMISSIONS = 0o600
 AUDIO_URL_TTL_SECONDS = env.integer("AUDIO_URL_TTL_SECONDS", 3600, minimum=1)
