@@ -41,8 +41,8 @@ READ = Access(scope="tts")
 RUN = Access(role=Role.DEVELOPER, scope="tts")
 
 
-class SynthesisOptionsSerializer(StrictSerializer):
-    """How to speak; the same for one text, for a batch's defaults and for each of its items."""
+class SpeechOptionsSerializer(StrictSerializer):
+    """How to speak plain text."""
 
     language = serializers.CharField(max_length=35, required=False, help_text="BCP-47; default en-US.")
     voice = serializers.CharField(max_length=100, required=False, help_text="An id of GET /tts/voices.")
@@ -52,6 +52,11 @@ class SynthesisOptionsSerializer(StrictSerializer):
     speed = serializers.FloatField(min_value=0.25, max_value=4.0, required=False, help_text="Default 1.")
     pitch = serializers.FloatField(min_value=-12.0, max_value=12.0, required=False, help_text="Semitones; default 0.")
     volume = serializers.FloatField(min_value=0.0, max_value=2.0, required=False, help_text="Linear gain; default 1.")
+
+
+class SynthesisOptionsSerializer(SpeechOptionsSerializer):
+    """How to speak; the same for one text, for a batch's defaults and for each of its items."""
+
     ssml = serializers.BooleanField(required=False, help_text="The text is SSML 1.1.")
 
 

@@ -283,13 +283,14 @@ def _create_job(actor: Actor, plan: _Plan, batch_id: uuid.UUID | None, state: di
         model=plan.voice.model,
         format=request.format,
         sample_rate=plan.rate,
-        options=_kept_options(plan.options),
+        options=kept_options(plan.options),
         audio_key=storage.new_key(actor.organization.id, "tts", audio.EXTENSIONS[request.format]),
     )
     return jobs.create(job, wanted=Amounts(characters=job.characters))
 
 
-def _kept_options(options: SynthesisOptions) -> dict[str, Any]:
+def kept_options(options: SynthesisOptions) -> dict[str, Any]:
+    """What a job's row keeps beside its own columns."""
     return {name: value for name, value in asdict(options).items() if name in ("speed", "pitch", "volume", "ssml")}
 
 

@@ -131,17 +131,19 @@ class StreamEncoder:
         check_format(format, sample_rate)
         self._sink = encoders.Sink()
         self._encoder: encoders.Encoder | None = encoders.make(format, sample_rate, self._sink)
+        self.samples = 0  # written, silence included
 
     def write(self, samples: PcmSamples) -> bytes:
         """shape (samples,), int16, at the encoder's rate → what of the stream is done, maybe nothing yet."""
         if self._encoder is not None:
             self._encoder.write(samples)
+            self.samples += len(samples)
         return self._sink.take()
 
     def pad(self) -> bytes:
         """Everything written so far, followed by as much silence (under half a second) as pushes it out."""
         if self._encoder is not None:
-            self._encoder.pad()
+            self.samples += self._encoder.pad()
         return self._sink.take()
 
     def finish(self) -> bytes:

@@ -37,8 +37,9 @@ class Sink:
 class Encoder(Protocol):
     def write(self, samples: PcmSamples) -> None: ...
 
-    def pad(self) -> None:
-        """Writes as much silence as pushes out what is held back, without ending."""
+    def pad(self) -> int:
+        """Writes as much silence as pushes out what is held back, without ending; in samples."""
+        ...
 
     def finish(self) -> None:
         """Writes what is held back, and true lengths if the sink is seekable."""
@@ -63,8 +64,8 @@ class _Pcm:
     def write(self, samples: PcmSamples) -> None:
         self._sink.write(samples.astype("<i2", copy=False).tobytes())
 
-    def pad(self) -> None:
-        """Nothing is held back."""
+    def pad(self) -> int:
+        return 0
 
     def finish(self) -> None:
         return
@@ -159,10 +160,12 @@ class _Compressed:
         self._samples += len(samples)
         self._mux(frame)
 
-    def pad(self) -> None:
-        if self._samples:  # the codec has been opened
-            frames = _PADDING_FRAMES[self._format]
-            self.write(np.zeros(frames * self._stream.codec_context.frame_size, dtype=np.int16))
+    def pad(self) -> int:
+        if not self._samples:  # the codec has not been opened
+            return 0
+        samples = _PADDING_FRAMES[self._format] * int(self._stream.codec_context.frame_size)
+        self.write(np.zeros(samples, dtype=np.int16))
+        return samples
 
     def finish(self) -> None:
         self._mux(None)

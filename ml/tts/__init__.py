@@ -3,8 +3,8 @@
 `synthesize(text, options)` verifies everything, then yields one `AudioChunk` a sentence as it is made.
 `resolve(options)` is the voice that it would use, `output_sample_rate(options)` the rate that its chunks will have,
 `voices()` the voices that can speak, and `variants()` the timbres that any espeak voice can be given: the variant "f2"
-of the voice "espeak:en-us" has the id "espeak:en-us+f2". `models()` says which models speak; `install`, `reload` and
-`uninstall` change that while requests run.
+of the voice "espeak:en-us" has the id "espeak:en-us+f2". `Narrator` speaks text that is still being written. `models()`
+says which models speak; `install`, `reload` and `uninstall` change that while requests run.
 
 The names are loaded when they are first used: a worker process imports this package for its engine module alone, and
 stays small and quick to fork without numpy.
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ml.tts.engines.espeak import Variant
+    from ml.tts.narration import Narrator
     from ml.tts.pipeline import MAX_CHARACTERS, output_sample_rate, resolve, synthesize, variants, voices
     from ml.tts.registry import ModelInfo, install, models, reload, uninstall
 
 __all__ = [
     "MAX_CHARACTERS",
     "ModelInfo",
+    "Narrator",
     "Variant",
     "install",
     "models",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Narrator": "ml.tts.narration",
     "Variant": "ml.tts.engines.espeak",
     **dict.fromkeys(("ModelInfo", "install", "models", "reload", "uninstall"), "ml.tts.registry"),
 }

@@ -50,7 +50,7 @@ def synthesize(
     for. Nothing is held between two chunks, so an iterator may be dropped at any time.
     """
     voice = resolve(options)
-    _verify(text, options)
+    verify(text, options)
     if options.ssml:
         chosen = options.voice is not None
         items: list[Run | Pause] = ssml.parse(text, voice=voice, chosen=chosen, find_voice=_find_ssml_voice)
@@ -104,7 +104,8 @@ def output_sample_rate(options: SynthesisOptions) -> int:
 # ── Verifying ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _verify(text: str, options: SynthesisOptions) -> None:
+def verify(text: str, options: SynthesisOptions) -> None:
+    """Raises `InvalidRequest` for values out of their ranges."""
     for name, (least, most) in _RANGES.items():
         value = getattr(options, name)
         if not (math.isfinite(value) and least <= value <= most):
@@ -230,7 +231,7 @@ def _with_pauses(parts: Iterator[Utterance | Pause]) -> Iterator[Utterance | Pau
     previous = next(parts, None)
     for part in parts:
         if isinstance(previous, Utterance) and isinstance(part, Utterance):
-            previous = replace(previous, pause=_is_closed(previous.runs[-1].text))
+            previous = replace(previous, pause=is_closed(previous.runs[-1].text))
         if previous is not None:
             yield previous
         previous = part
@@ -238,7 +239,8 @@ def _with_pauses(parts: Iterator[Utterance | Pause]) -> Iterator[Utterance | Pau
         yield previous
 
 
-def _is_closed(text: str) -> bool:
+def is_closed(text: str) -> bool:
+    """Whether a pause may follow: `text` was not cut between two words."""
     stripped = text.rstrip()
     return "\n" in text[len(stripped) :] or not stripped[-1:].isalnum()
 
@@ -298,32 +300,44 @@ def speak_utterance(
 
 
 def _resampled(chunks: Iterator[AudioChunk], rate: int) -> Iterator[AudioChunk]:
-    """All chunks at `rate`. One stream through neighbours, so that there is no click between two of one engine."""
-    stream: soxr.ResampleStream | None = None
-    source = rate
+    """All chunks at `rate`."""
+    resampler = Resampler(rate)
     for chunk in chunks:
-        if chunk.sample_rate != source:
-            yield from _rest(stream, rate)
-            source = chunk.sample_rate
-            stream = _stream(source, rate)
-        samples = chunk.samples if stream is None else stream.resample_chunk(chunk.samples)
+        yield from resampler.push(chunk)
+    yield from resampler.rest()
+
+
+class Resampler:
+    """Chunks of any rate in, of one rate out.
+
+    One stream runs through neighbours of one rate, so that there is no click between two of one engine.
+    """
+
+    def __init__(self, rate: int) -> None:
+        """rate: hertz, of what comes out."""
+        self._rate = self._source = rate
+        self._stream: soxr.ResampleStream | None = None
+
+    def push(self, chunk: AudioChunk) -> Iterator[AudioChunk]:
+        if chunk.sample_rate != self._source:
+            yield from self.rest()
+            self._open(chunk.sample_rate)
+        samples = chunk.samples if self._stream is None else self._stream.resample_chunk(chunk.samples)
         if len(samples):
-            yield AudioChunk(samples, rate, chunk.text)
-    yield from _rest(stream, rate)
+            yield AudioChunk(samples, self._rate, chunk.text)
 
+    def rest(self) -> Iterator[AudioChunk]:
+        """The few milliseconds that are held back. What is pushed then begins anew."""
+        if self._stream is None:
+            return
+        rest = self._stream.resample_chunk(np.zeros(0, dtype=np.int16), last=True)
+        self._open(self._source)
+        if len(rest):
+            yield AudioChunk(rest, self._rate, "")
 
-def _stream(source: int, rate: int) -> soxr.ResampleStream | None:
-    if source == rate:
-        return None
-    import soxr
+    def _open(self, source: int) -> None:
+        self._source, self._stream = source, None
+        if source != self._rate:
+            import soxr
 
-    return soxr.ResampleStream(source, rate, 1, dtype="int16")
-
-
-def _rest(stream: soxr.ResampleStream | None, rate: int) -> Iterator[AudioChunk]:
-    """The few milliseconds that a stream holds back."""
-    if stream is None:
-        return
-    rest = stream.resample_chunk(np.zeros(0, dtype=np.int16), last=True)
-    if len(rest):
-        yield AudioChunk(rest, rate, "")
+            self._stream = soxr.ResampleStream(source, self._rate, 1, dtype="int16")

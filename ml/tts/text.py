@@ -19,6 +19,9 @@ OPENING = (20, 60, 180)
 soon. Each is about three times as long as the one before, so that an engine that takes up to a third of the time of
 what it says keeps ahead of the listener. espeak-ng says a clause that stands alone as it says it in its sentence."""
 
+_LOOK_AHEAD = 64
+"""Letters behind a piece that is too long which may still tell where to cut it."""
+
 _CONTROLS = regex.compile(
     r"[\p{Cs}\p{Cn}"
     r"\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"  # C0 and C1; \x01 starts espeak's own commands
@@ -39,6 +42,7 @@ _SENTENCE_END = regex.compile(
 )
 _CLAUSE_END = regex.compile(rf"[,;:—–،؛、，；：]{_CLOSERS}(?=\s|(?<=[、，；：،؛]))")
 _SPACE = regex.compile(r"\s+")
+_NO_SPACE = regex.compile(r"\S")
 _GRAPHEME = regex.compile(r"\X")
 _ABBREVIATION = regex.compile(
     r"(?:^|[\s(\p{Ps}])(?:\p{L}|(?:Mr|Mrs|Ms|Dr|Prof|Rev|Gen|Col|Capt|Sgt|Lt|St|Sr|Jr|Mt|No|Nr|vs|etc|cf|ca|approx|Fig"
@@ -99,12 +103,27 @@ def split(text: str, *, opening: Sequence[int] = ()) -> Iterator[str]:
 
 def piece_end(text: str, start: int, least: int | None = None) -> int:
     """Where the piece from `start` ends. least: the letters with which it may end with a clause; None: it may not."""
+    return _piece_end(text, start, least)[0]
+
+
+def settled_end(text: str, start: int, least: int | None = None) -> int | None:
+    """`piece_end` of a text that is still being written; None where what follows may change it.
+
+    A full stop may turn out to belong to a number, an abbreviation or a row of dots, a closing quote may follow.
+    """
+    end, settled = _piece_end(text, start, least)
+    return end if settled and _NO_SPACE.search(text, end) else None
+
+
+def _piece_end(text: str, start: int, least: int | None) -> tuple[int, bool]:
+    """The end, and whether it is one however the text goes on behind the next letter."""
     horizon = _horizon(text, start)
     end = _sentence_end(text, start, horizon)
+    settled = end is not None or len(text) > horizon + _LOOK_AHEAD
     if end is None:
         end = len(text) if horizon == len(text) else _forced_end(text, start, horizon)
     clause = None if least is None else _CLAUSE_END.search(text, start + least - 1, end)
-    return end if clause is None else clause.end()
+    return (end, settled) if clause is None else (clause.end(), True)
 
 
 def _horizon(text: str, start: int) -> int:
@@ -157,7 +176,7 @@ def _last_end(pattern: regex.Pattern[str], text: str, start: int, end: int) -> i
 def _grapheme_end(text: str, start: int, horizon: int) -> int:
     """The last boundary between graphemes up to `horizon`; one that is longer than the whole piece is cut."""
     last = start
-    for found in _GRAPHEME.finditer(text, start, min(len(text), horizon + 64)):
+    for found in _GRAPHEME.finditer(text, start, min(len(text), horizon + _LOOK_AHEAD)):
         if found.end() > horizon:
             break
         last = found.end()

@@ -9,8 +9,11 @@ from channels.routing import URLRouter
 from django.urls import URLPattern, path
 
 from sockets.consumer import Socket
+from tts.live.consumer import SpeechSocket
 
-routes: list[URLPattern] = []
+routes: list[URLPattern] = [
+    path("api/v1/tts/stream", SpeechSocket.as_asgi()),
+]
 
 
 class Unknown(Socket):

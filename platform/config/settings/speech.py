@@ -7,6 +7,16 @@ from config.settings.core import DATA_DIR
 
 TTS_MAX_CHARACTERS = env.integer("TTS_MAX_CHARACTERS", 100_000, minimum=1)
 TTS_MAX_BATCH_ITEMS = env.integer("TTS_MAX_BATCH_ITEMS", 100, minimum=1)
+
+# Sessions of WS /tts/stream: in one process, and in one process for one organisation.
+TTS_LIVE_MAX_SESSIONS = env.integer("TTS_LIVE_MAX_SESSIONS", 500, minimum=1)
+TTS_LIVE_MAX_SESSIONS_PER_ORGANIZATION = env.integer("TTS_LIVE_MAX_SESSIONS_PER_ORGANIZATION", 100, minimum=1)
+TTS_LIVE_MAX_CHARACTERS = env.integer("TTS_LIVE_MAX_CHARACTERS", 500_000, minimum=1)
+TTS_LIVE_MAX_SECONDS = env.integer("TTS_LIVE_MAX_SECONDS", 3600, minimum=1)
+TTS_LIVE_IDLE_SECONDS = env.integer("TTS_LIVE_IDLE_SECONDS", 60, minimum=1)
+TTS_LIVE_FLUSH_SECONDS = env.integer("TTS_LIVE_FLUSH_MILLISECONDS", 1000) / 1000
+"""An unfinished sentence is spoken when its text stopped coming for so long; 0: it waits for `flush` or `stop`."""
+
 STT_MAX_UPLOAD_BYTES = env.integer("STT_MAX_UPLOAD_MB", 30, minimum=1) * 1024 * 1024
 STT_MAX_ASYNC_UPLOAD_BYTES = env.integer("STT_MAX_ASYNC_UPLOAD_MB", 4096, minimum=1) * 1024 * 1024
 STT_MAX_DURATION_SECONDS = env.integer("STT_MAX_DURATION_SECONDS", 4 * 3600, minimum=1)
