@@ -21,7 +21,7 @@ LOADERS: dict[tuple[str, str, str], str] = {
     ("stt", "sherpa", "transducer"): "ml.stt.engines.sherpa_offline:load",
     ("stt", "sherpa", "streaming_transducer"): "ml.stt.engines.sherpa_streaming:load",
     ("stt", "sherpa", "ctc"): "ml.stt.engines.sherpa_offline:load",
-    ("stt", "sherpa", "whisper"): "ml.stt.engines.sherpa_offline:load",
+    ("stt", "sherpa", "whisper"): "ml.stt.engines.sherpa_whisper:load",
     ("stt", "sherpa", "moonshine"): "ml.stt.engines.sherpa_offline:load",
     ("stt", "sherpa", "sense_voice"): "ml.stt.engines.sherpa_offline:load",
     ("stt", "pocketsphinx", "sphinx"): "ml.stt.engines.pocketsphinx:load",

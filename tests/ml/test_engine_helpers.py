@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import onnx
 
 from ml import artifacts, engines, errors
 from ml.stt.helpers.speakers import similarity
-from tests.ml import tiny_models
+from tests.ml import tiny_ctc, tiny_helpers, tiny_models
 from tests.ml.stt_support import silence
 from tests.ml.tiny_models import tone_speech
 
@@ -28,13 +29,14 @@ def metadata_without(path, name):
 
 
 def test_punctuation(tmp_path):
-    helper = engines.load(tiny_models.save_punctuation(tmp_path / "m"))
+    helper = engines.load(tiny_helpers.save_punctuation(tmp_path / "m"))
     assert helper.punctuate("the city walked along the river why") == "the city, walked along the river. why?"
     assert helper.punctuate("") == ""
 
 
-def test_embeddings_tell_voices_apart(tmp_path):
-    helper = engines.load(tiny_models.save_embedding(tmp_path / "m"))
+@pytest.mark.parametrize("framework", ["wespeaker", "3d-speaker", "nemo"])
+def test_embeddings_tell_voices_apart(tmp_path, framework):
+    helper = engines.load(tiny_helpers.save_embedding(tmp_path / "m", framework=framework))
     deep, deeper, high = (helper.embed(tone_speech(*spoken)) for spoken in ((300,) * 3, (300,) * 5, (3000,) * 3))
     assert deep.shape == (helper.dimension,) == (80,)
     assert np.linalg.norm(deep) == pytest.approx(1, abs=1e-5)
@@ -45,7 +47,7 @@ def test_embeddings_tell_voices_apart(tmp_path):
 
 def test_diarization(tmp_path):
     """A deep voice, a high one, and the deep one again."""
-    helper = engines.load(tiny_models.save_diarization(tmp_path / "m"))
+    helper = engines.load(tiny_helpers.save_diarization(tmp_path / "m"))
 
     def voice(hertz):
         return tone_speech(hertz, seconds=3.0, pause=0.4)
@@ -66,12 +68,13 @@ def test_diarization(tmp_path):
 @pytest.mark.parametrize(
     ("save", "file", "name"),
     [
-        (tiny_models.save_punctuation, "model.onnx", "punctuations"),
-        (tiny_models.save_punctuation, "model.onnx", "unk_symbol"),
-        (tiny_models.save_embedding, "model.onnx", "framework"),
-        (tiny_models.save_embedding, "model.onnx", "output_dim"),
-        (tiny_models.save_diarization, "segmentation.onnx", "num_classes"),
-        (tiny_models.save_diarization, "embedding.onnx", "sample_rate"),
+        (tiny_helpers.save_punctuation, "model.onnx", "punctuations"),
+        (tiny_helpers.save_punctuation, "model.onnx", "unk_symbol"),
+        (tiny_helpers.save_embedding, "model.onnx", "framework"),
+        (tiny_helpers.save_embedding, "model.onnx", "output_dim"),
+        (partial(tiny_helpers.save_embedding, framework="nemo"), "model.onnx", "feat_dim"),
+        (tiny_helpers.save_diarization, "segmentation.onnx", "num_classes"),
+        (tiny_helpers.save_diarization, "embedding.onnx", "sample_rate"),
     ],
 )
 def test_missing_metadata_is_refused(tmp_path, save, file, name):
@@ -82,7 +85,7 @@ def test_missing_metadata_is_refused(tmp_path, save, file, name):
 
 
 def test_what_only_the_child_finds_is_refused(tmp_path):
-    folder = tiny_models.save_punctuation(tmp_path / "m")
+    folder = tiny_helpers.save_punctuation(tmp_path / "m")
     corrupt = (folder.path / "model.onnx").read_bytes().replace(b"Gather", b"Gatter")
     (folder.path / "model.onnx").write_bytes(corrupt)
     with pytest.raises(errors.ModelInvalid, match="cannot be loaded"):
@@ -90,7 +93,7 @@ def test_what_only_the_child_finds_is_refused(tmp_path):
 
 
 def test_language_identification_refuses_what_is_no_whisper(tmp_path):
-    tiny_models.save_ctc(tmp_path)
+    tiny_ctc.save_ctc(tmp_path, "zipformer_ctc")
     for part in ("encoder", "decoder"):
         (tmp_path / f"{part}.onnx").write_bytes((tmp_path / "model.onnx").read_bytes())
     folder = tiny_models.write_manifest(tmp_path, task="language", engine="sherpa", format="whisper", name="no")
@@ -99,7 +102,7 @@ def test_language_identification_refuses_what_is_no_whisper(tmp_path):
 
 
 def test_refuses_settings(tmp_path):
-    folder = tiny_models.save_diarization(tmp_path / "m")
+    folder = tiny_helpers.save_diarization(tmp_path / "m")
     for settings in ({"device": "cuda"}, {"threshold": 1}, {"clustering_threshold": 9}):
         with pytest.raises(errors.ModelInvalid):
             engines.load(artifacts.ModelFolder(folder.path, replace(folder.manifest, settings=settings)))

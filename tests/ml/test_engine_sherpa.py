@@ -16,14 +16,19 @@ from ml import artifacts, engines, errors
 from ml.audio.decode import decode
 from ml.stt.engines import checks, sherpa
 from ml.stt.engines.base import Recognizer, Window
-from tests.ml import tiny_models
+from tests.ml import tiny_ctc, tiny_models, tiny_transducers
 from tests.ml.stt_support import silence
 from tests.ml.tiny_models import tone_speech
 
+
+def save_zipformer_ctc(folder, **fields):
+    return tiny_ctc.save_ctc(folder, "zipformer_ctc", **fields)
+
+
 SAVE = {
-    "transducer": tiny_models.save_transducer,
-    "ctc": tiny_models.save_ctc,
-    "streaming_transducer": tiny_models.save_streaming_transducer,
+    "transducer": tiny_transducers.save_transducer,
+    "ctc": save_zipformer_ctc,
+    "streaming_transducer": tiny_transducers.save_streaming_transducer,
 }
 SPOKEN = (300, 1000, 3000, 6000, 300)
 TEXT = "low mid higher low"

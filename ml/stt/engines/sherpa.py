@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ml import devices, errors
 from ml.artifacts import ModelFolder, ModelManifest
 from ml.stt.engines.base import Hypothesis, Window
-from ml.stt.engines.options import check_range, read_settings
+from ml.stt.engines.options import check_range, read_settings, thread_count
 from ml.stt.engines.pocketsphinx import mean_confidence
 from ml.types import PcmSamples, Word
 from ml.workers import WorkerPool
@@ -40,6 +40,9 @@ MAX_HOTWORDS_SCORE = 4.0
 TRIAL_SECONDS = 180.0
 SHORTEST_SECONDS = 0.5
 """Shorter sounds are padded with silence: some encoders fail on fewer frames than their convolutions span."""
+
+UNSURE = 0.5
+"""The probability of a detected language: the library tells none, so that it is neither sure nor ruled out."""
 
 LAST_WORD_SECONDS = 0.4  # of a last word without a known end
 
@@ -58,11 +61,12 @@ class SherpaSettings:
     blank_penalty: float = 0.0  # taken from the blank's score: more words, fewer left out
     hotwords_score: float = 1.5  # for each token of a hotword
     modeling_unit: str = "cjkchar"  # how hotwords become tokens
-    lm_scale: float = 0.1
-    lodr_scale: float = 0.0
+    lm_scale: float = 0.1  # of its logarithm beside the transducer's
+    lodr_scale: float = 0.0  # of the transducer's own, as a bigram model tells it: under 0 to take it out
     language: str = ""  # that Whisper and SenseVoice expect; "" detects it
     use_itn: bool = True  # SenseVoice writes "23", and punctuation
     tail_paddings: int = -1  # Whisper's, in frames; -1: the library's
+    word_times: bool = False  # Whisper's, whose decoder must have been exported with its attention
     encoder: str = ""
     decoder: str = ""
     joiner: str = ""
@@ -95,6 +99,8 @@ class SherpaSettings:
             raise ValueError(f"modeling_unit must be one of {', '.join(UNITS)}")
         if self.lm and self.decoding_method != "modified_beam_search":
             raise ValueError("a language model needs the decoding_method modified_beam_search")
+        if self.lodr_fst and not self.lm:
+            raise ValueError("lodr_fst needs a language model")
 
     @property
     def hotwords(self) -> bool:
@@ -118,6 +124,11 @@ def settings_of(manifest: ModelManifest) -> SherpaSettings:
     if settings.device not in ("auto", devices.CPU):
         raise errors.ModelInvalid(f"{manifest.id}: sherpa models run on the CPU; the device must be auto or cpu.")
     return settings
+
+
+def common_arguments(settings: SherpaSettings) -> dict[str, Any]:
+    """What every constructor takes."""
+    return {"num_threads": thread_count(settings.threads), "provider": "cpu"}
 
 
 def find_file(folder: ModelFolder, part: str, wanted: str = "", *, suffix: str = ".onnx") -> Path:
@@ -285,6 +296,14 @@ def hotword_letters(tokens: Iterable[str], settings: SherpaSettings) -> frozense
 # ── Words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def tokens_of(result: Any) -> list[str]:
+    """None where a letter is split over two of them, as in Hindi: the binding cannot give such tokens."""
+    try:
+        return list(result.tokens)
+    except UnicodeDecodeError:
+        return []
+
+
 def hypothesis_of(
     text: str,
     tokens: Sequence[str],
@@ -295,11 +314,12 @@ def hypothesis_of(
 ) -> Hypothesis:
     """What one result says; without token times it has no words, without log-probabilities their confidence is 1."""
     text = " ".join(text.split())
+    probability = UNSURE if language else None
     if not any(letter.isalnum() for letter in text):
-        return Hypothesis("", (), 0.0, language)
+        return Hypothesis("", (), 0.0, language, probability)
     words = words_of(tokens, times, log_probs, seconds) if len(times) == len(tokens) else ()
     confidence = math.exp(min(0.0, sum(log_probs) / len(log_probs))) if log_probs else 1.0
-    return Hypothesis(text, words, mean_confidence(words) or confidence, language)
+    return Hypothesis(text, words, mean_confidence(words) or confidence, language, probability)
 
 
 def words_of(

@@ -1,41 +1,51 @@
-"""Recognition with sherpa-onnx of whole windows: transducers, CTC models, Whisper, Moonshine and SenseVoice.
+"""Recognition with sherpa-onnx of whole windows: transducers, CTC models, Moonshine and SenseVoice.
 
 Which files a folder needs, and which entries their metadata, is said by `_PLANNERS`, one for each format. Batches are
-computed together where the library does so (transducers, CTC), and padded; models are trusted to mask that padding, as
-those of icefall and NeMo do. The library keeps each call's state in its streams and releases the GIL.
+computed together where the library does so, and padded; models are trusted to mask that padding, as those of icefall
+and NeMo do. The library keeps each call's state in its streams and releases the GIL. For Whisper see `sherpa_whisper`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ml import errors
 from ml.artifacts import ModelFolder, ModelManifest
 from ml.stt.engines import checks, sherpa
 from ml.stt.engines.base import EngineCapabilities, Hypothesis, Window
-from ml.stt.engines.options import spoken_languages, thread_count
+from ml.stt.engines.options import spoken_languages
 from ml.stt.engines.sherpa import Plan, SherpaSettings, find_file
 
 TRANSDUCERS = ("transducer", "nemo_transducer")
-_NEMO = ("vocab_size", "subsampling_factor")
-CTC_METADATA = {
-    # model_type: whole numbers over 0 that the file's metadata must have
-    "zipformer_ctc": (),
-    "nemo_ctc": _NEMO,
-    "wenet_ctc": _NEMO,
-    "telespeech_ctc": (),
-    "dolphin_ctc": ("vocab_size",),
-    "omnilingual_asr_ctc": (),
-    "medasr_ctc": (),
+
+
+@dataclass(frozen=True, slots=True)
+class CtcKind:
+    """What the library wants of one kind of CTC model."""
+
+    numbers: tuple[str, ...] = ()  # entries of the metadata that are whole and over 0
+    entries: tuple[str, ...] = ()  # others
+    batches: bool = True  # whether it computes windows together
+    features: bool = True  # whether their number can be chosen
+
+
+CTC_KINDS = {
+    "zipformer_ctc": CtcKind(),
+    "nemo_ctc": CtcKind(("vocab_size", "subsampling_factor")),
+    "wenet_ctc": CtcKind(("vocab_size", "subsampling_factor"), batches=False),
+    "telespeech_ctc": CtcKind((), ("model_type",), batches=False, features=False),
+    "dolphin_ctc": CtcKind(("vocab_size",), ("mean", "invstd")),
+    "omnilingual_asr_ctc": CtcKind(batches=False, features=False),
+    "medasr_ctc": CtcKind(("vocab_size",), ("model_type",), features=False),
 }
-_WHISPER = (
-    "n_mels", "n_text_layer", "n_text_ctx", "n_text_state", "sot", "eot", "translate", "transcribe", "no_timestamps",
-)  # fmt: skip
 _SENSE_VOICE_NUMBERS = ("vocab_size", "lfr_window_size", "lfr_window_shift")
-_SENSE_VOICE = ("normalize_samples", "with_itn", "without_itn", "lang_auto", "neg_mean", "inv_stddev")
+_SENSE_VOICE = (
+    "normalize_samples", "with_itn", "without_itn", "lang_auto", "lang_zh", "lang_en", "lang_ja", "lang_ko", "lang_yue",
+    "neg_mean", "inv_stddev",
+)  # fmt: skip
 
 
 def capabilities(manifest: ModelManifest) -> EngineCapabilities:
@@ -48,15 +58,13 @@ def capabilities(manifest: ModelManifest) -> EngineCapabilities:
         case "transducer":
             return replace(own, word_confidences=True, hotwords=settings.hotwords)
         case "ctc":
-            return own
+            return own if _ctc_kind(manifest, settings).batches else replace(own, max_batch=1)
         case "sense_voice":
             itn = settings.use_itn
             detects = settings.language in ("", "auto")
             return replace(own, language_detection=detects, punctuation=itn, casing=itn, inverse_normalization=itn)
-        case "whisper":
-            return replace(own, word_times=False, punctuation=True, casing=True, inverse_normalization=True)
-        case "moonshine":
-            return replace(own, word_times=False, punctuation=True, casing=True)
+        case "moonshine":  # whose windows the library takes one by one
+            return replace(own, max_batch=1, word_times=False, punctuation=True, casing=True)
     raise errors.ModelInvalid(f"{manifest.id}: sherpa has no format {manifest.format!r}.")
 
 
@@ -102,10 +110,11 @@ class SherpaOffline:
 
     def _hypothesis(self, window: Window, result: Any) -> Hypothesis:
         language = result.lang.strip("<|>").lower() if self.capabilities.language_detection else ""
+        tokens = sherpa.tokens_of(result)
         return sherpa.hypothesis_of(
             result.text,
-            list(result.tokens),
-            list(result.timestamps) if self.capabilities.word_times else (),
+            tokens,
+            list(result.timestamps) if tokens and self.capabilities.word_times else (),
             list(result.ys_log_probs),
             len(window.samples) / sherpa.SAMPLE_RATE,
             language if language in self.capabilities.languages else None,
@@ -134,7 +143,7 @@ def transducer_arguments(
         facts = checks.require_metadata(parts["decoder"], (), numbers=("vocab_size", "context_size"))
         checks.require_vocabulary(parts["decoder"], facts, tokens)
     arguments: dict[str, Any] = {part: str(path) for part, path in parts.items()}
-    arguments |= _common(folder, settings) | {
+    arguments |= sherpa.common_arguments(settings) | {
         "tokens": str(tokens_file),
         "sample_rate": folder.manifest.sample_rate,
         "feature_dim": settings.feature_dim,
@@ -146,16 +155,27 @@ def transducer_arguments(
     }
     if settings.bpe_vocab:
         arguments["bpe_vocab"] = str(sherpa.regular_file(folder, settings.bpe_vocab))
-    if settings.lm:
-        path = sherpa.regular_file(folder, settings.lm)
-        checks.require_shape(path, checks.read_onnx(path), inputs=2, outputs=1)
-        arguments["lm"] = str(path)
-        arguments["lm_scale"] = settings.lm_scale
     return arguments, tokens
 
 
-def _common(folder: ModelFolder, settings: SherpaSettings) -> dict[str, Any]:
-    return {"num_threads": thread_count(settings.threads), "provider": "cpu"}
+def language_model_arguments(folder: ModelFolder, settings: SherpaSettings, *, streaming: bool) -> dict[str, Any]:
+    """A neural language model beside a transducer's beam search, and what is known of the transducer's own (LODR).
+
+    Whole windows rescore their last hypotheses with one that tells a sentence's negative log-likelihood; streams fuse
+    one in that tells the next token's, step by step. LODR: Meng et al., "Low-order density ratio" (2022).
+    """
+    if not settings.lm:
+        return {}
+    path = sherpa.regular_file(folder, settings.lm)
+    inputs, outputs = (3, 3) if streaming else (2, 1)
+    checks.require_shape(path, checks.read_onnx(path), inputs=inputs, outputs=outputs)
+    if streaming:
+        checks.require_metadata(path, ("sos_id",), numbers=("num_layers", "hidden_size"))
+    arguments: dict[str, Any] = {"lm": str(path), "lm_scale": settings.lm_scale}
+    if settings.lodr_fst:
+        arguments["lodr_fst"] = str(sherpa.regular_file(folder, settings.lodr_fst))
+        arguments["lodr_scale"] = settings.lodr_scale
+    return arguments
 
 
 def _transducer(folder: ModelFolder, settings: SherpaSettings) -> tuple[Plan, dict[str, int]]:
@@ -163,23 +183,29 @@ def _transducer(folder: ModelFolder, settings: SherpaSettings) -> tuple[Plan, di
     if kind not in TRANSDUCERS:
         raise errors.ModelInvalid(f"{folder.manifest.id}: model_type must be one of {', '.join(TRANSDUCERS)}.")
     arguments, tokens = transducer_arguments(folder, settings, nemo=kind == "nemo_transducer")
-    arguments["model_type"] = kind
-    if settings.lodr_fst:
-        arguments["lodr_fst"] = str(sherpa.regular_file(folder, settings.lodr_fst))
-        arguments["lodr_scale"] = settings.lodr_scale
+    if kind == "nemo_transducer" and settings.lm:
+        raise errors.ModelInvalid(f"{folder.manifest.id}: a nemo_transducer takes no language model.")
+    arguments |= {"model_type": kind} | language_model_arguments(folder, settings, streaming=False)
     return Plan("OfflineRecognizer", "from_transducer", arguments), tokens
 
 
 def _ctc(folder: ModelFolder, settings: SherpaSettings) -> tuple[Plan, dict[str, int]]:
-    kind = settings.model_type
-    if kind not in CTC_METADATA:
-        raise errors.ModelInvalid(f"{folder.manifest.id}: model_type must be one of {', '.join(CTC_METADATA)}.")
+    kind = _ctc_kind(folder.manifest, settings)
     model, tokens_file, tokens = _model_and_tokens(folder, settings)
-    facts = checks.require_metadata(model, (), numbers=CTC_METADATA[kind])
-    if "vocab_size" in CTC_METADATA[kind]:
-        checks.require_vocabulary(model, facts, tokens, blank_beyond=kind == "nemo_ctc")
-    arguments = {"model": str(model), "tokens": tokens_file} | _common(folder, settings)
-    return Plan("OfflineRecognizer", f"from_{kind}", arguments), tokens
+    facts = checks.require_metadata(model, kind.entries, numbers=kind.numbers)
+    if "vocab_size" in kind.numbers:
+        checks.require_vocabulary(model, facts, tokens, blank_beyond=settings.model_type == "nemo_ctc")
+    arguments = {"model": str(model), "tokens": tokens_file} | sherpa.common_arguments(settings)
+    if kind.features:
+        arguments |= {"feature_dim": settings.feature_dim, "sample_rate": folder.manifest.sample_rate}
+    return Plan("OfflineRecognizer", f"from_{settings.model_type}", arguments), tokens
+
+
+def _ctc_kind(manifest: ModelManifest, settings: SherpaSettings) -> CtcKind:
+    kind = CTC_KINDS.get(settings.model_type)
+    if kind is None:
+        raise errors.ModelInvalid(f"{manifest.id}: model_type must be one of {', '.join(CTC_KINDS)}.")
+    return kind
 
 
 def _sense_voice(folder: ModelFolder, settings: SherpaSettings) -> tuple[Plan, dict[str, int]]:
@@ -192,21 +218,8 @@ def _sense_voice(folder: ModelFolder, settings: SherpaSettings) -> tuple[Plan, d
         "language": settings.language,
         "use_itn": settings.use_itn,
     }
-    return Plan("OfflineRecognizer", "from_sense_voice", arguments | _common(folder, settings)), tokens
-
-
-def _whisper(folder: ModelFolder, settings: SherpaSettings) -> tuple[Plan, dict[str, int]]:
-    parts = {part: find_file(folder, part, getattr(settings, part)) for part in ("encoder", "decoder")}
-    checks.require_metadata(parts["encoder"], ("is_multilingual", "sot_sequence"), numbers=_WHISPER)
-    checks.read_onnx(parts["decoder"])
-    arguments: dict[str, Any] = {part: str(path) for part, path in parts.items()}
-    arguments |= _common(folder, settings) | {
-        "tokens": str(find_file(folder, "tokens", settings.tokens, suffix=".txt")),
-        "language": settings.language,
-        "task": "transcribe",
-        "tail_paddings": settings.tail_paddings,
-    }
-    return Plan("OfflineRecognizer", "from_whisper", arguments), {}
+    arguments |= sherpa.common_arguments(settings)
+    return Plan("OfflineRecognizer", "from_sense_voice", arguments), tokens
 
 
 def _moonshine(folder: ModelFolder, settings: SherpaSettings) -> tuple[Plan, dict[str, int]]:
@@ -234,7 +247,7 @@ def _moonshine(folder: ModelFolder, settings: SherpaSettings) -> tuple[Plan, dic
             raise errors.ModelInvalid(f"{path.name} is no preprocessor of Moonshine: it does not take one input.")
     arguments: dict[str, Any] = {part: str(path) for part, path in parts.items()}
     return Plan(
-        "OfflineRecognizer", constructor, arguments | {"tokens": str(tokens_file)} | _common(folder, settings)
+        "OfflineRecognizer", constructor, arguments | {"tokens": str(tokens_file)} | sherpa.common_arguments(settings)
     ), checks.read_tokens(tokens_file)
 
 
@@ -254,6 +267,5 @@ _PLANNERS: dict[str, Callable[[ModelFolder, SherpaSettings], tuple[Plan, dict[st
     "transducer": _transducer,
     "ctc": _ctc,
     "sense_voice": _sense_voice,
-    "whisper": _whisper,
     "moonshine": _moonshine,
 }

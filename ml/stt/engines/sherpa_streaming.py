@@ -25,10 +25,10 @@ from ml.stt.engines import checks, sherpa
 from ml.stt.engines.base import EngineCapabilities, Hypothesis, Window
 from ml.stt.engines.options import spoken_languages
 from ml.stt.engines.sherpa import Plan, find_file
-from ml.stt.engines.sherpa_offline import transducer_arguments
+from ml.stt.engines.sherpa_offline import language_model_arguments, transducer_arguments
 from ml.types import PcmSamples, Word
 
-_METADATA = {
+ENCODER_METADATA = {
     # model_type of the encoder: entries that it must have
     "conformer": ("num_encoder_layers", "T", "decode_chunk_len", "left_context", "encoder_dim", "pad_length",
                   "cnn_module_kernel"),
@@ -61,11 +61,11 @@ def load(folder: ModelFolder) -> SherpaStreaming:
     settings = sherpa.settings_of(folder.manifest)
     encoder = find_file(folder, "encoder", settings.encoder)
     kind = checks.require_metadata(encoder, ("model_type",)).metadata["model_type"]
-    if kind not in _METADATA:
+    if kind not in ENCODER_METADATA:
         raise errors.ModelInvalid(
-            f"{folder.manifest.id}: the encoder's model_type is {kind!r}, not one of {', '.join(_METADATA)}."
+            f"{folder.manifest.id}: the encoder's model_type is {kind!r}, not one of {', '.join(ENCODER_METADATA)}."
         )
-    checks.require_metadata(encoder, _METADATA[kind])
+    checks.require_metadata(encoder, ENCODER_METADATA[kind])
     arguments, tokens = transducer_arguments(folder, settings)
     arguments |= {
         "model_type": kind,
@@ -73,7 +73,7 @@ def load(folder: ModelFolder) -> SherpaStreaming:
         "rule1_min_trailing_silence": settings.rule1_seconds,
         "rule2_min_trailing_silence": settings.rule2_seconds,
         "rule3_min_utterance_length": settings.rule3_seconds,
-    }
+    } | language_model_arguments(folder, settings, streaming=True)
     plan = Plan("OnlineRecognizer", "from_transducer", arguments)
     sherpa.try_plan(folder, plan)
     return SherpaStreaming(plan, able, sherpa.hotword_letters(tokens, settings))

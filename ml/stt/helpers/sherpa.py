@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 
 from ml import devices, errors
 from ml.artifacts import ModelFolder, ModelManifest
-from ml.stt.engines import checks
+from ml.stt.engines import checks, sherpa_whisper
 from ml.stt.engines.options import check_range, read_settings, spoken_languages, thread_count
-from ml.stt.engines.sherpa import SAMPLE_RATE, Plan, failing_as, find_file, regular_file, try_plan, waveform
+from ml.stt.engines.sherpa import SAMPLE_RATE, UNSURE, Plan, failing_as, find_file, regular_file, try_plan, waveform
 from ml.stt.helpers.base import LanguageGuess
 from ml.stt.helpers.speakers import SpeakerTurn
 from ml.types import PcmSamples
 
-UNSURE = 0.5  # the library tells no probability
 LANGUAGE_SECONDS = 30
 MAX_SEGMENTATION_SPEAKERS = 7
 
@@ -38,12 +37,11 @@ _SEGMENTATION = (
 )  # fmt: skip
 _EMBEDDING = ("output_dim", "sample_rate")
 _EMBEDDING_FRAMEWORKS = {
-    "wespeaker": ("normalize_samples", "language"),
-    "3d-speaker": ("normalize_samples", "language"),
-    "nemo": ("feature_normalize_type", "window_size_ms", "window_stride_ms"),
+    # the entries of its metadata that the library reads besides, and those that are whole and over 0
+    "wespeaker": (("normalize_samples", "language"), ()),
+    "3d-speaker": (("normalize_samples", "language"), ()),
+    "nemo": (("language",), ("feat_dim", "window_size_ms", "window_stride_ms")),
 }
-_WHISPER = ("n_mels", "n_text_layer", "n_text_ctx", "n_text_state", "sot", "eot", "no_timestamps")
-_WHISPER_LISTS = ("is_multilingual", "sot_sequence", "all_language_tokens", "all_language_codes")
 _PUNCTUATION = ("tokens", "punctuations", "unk_symbol")
 
 
@@ -124,10 +122,13 @@ def load_language_identification(folder: ModelFolder) -> Identification:
     """A multilingual Whisper. Raises `ModelInvalid`."""
     settings = _settings(folder.manifest)
     parts = {part: find_file(folder, part, getattr(settings, part)) for part in ("encoder", "decoder")}
-    facts = checks.require_metadata(parts["encoder"], _WHISPER_LISTS, numbers=_WHISPER)
+    facts = checks.require_metadata(
+        parts["encoder"], ("is_multilingual", "sot_sequence"), numbers=sherpa_whisper.NUMBERS
+    )
     if facts.metadata["is_multilingual"] != "1":
         raise errors.ModelInvalid(f"{parts['encoder'].name} is English-only.")
-    checks.read_onnx(parts["decoder"])
+    checks.require_metadata(parts["encoder"], sherpa_whisper.LANGUAGE_LISTS)
+    checks.require_shape(parts["decoder"], checks.read_onnx(parts["decoder"]), inputs=6, outputs=3)
     plan = _plan("Identification", settings, **{part: str(path) for part, path in parts.items()})
     try_plan(folder, plan, TRIAL)
     return Identification(plan, spoken_languages(folder.manifest))
@@ -252,7 +253,7 @@ def _check_embedding(path: Path) -> None:
     needed = _EMBEDDING_FRAMEWORKS.get(facts.metadata["framework"])
     if needed is None:
         raise errors.ModelInvalid(f"{path.name} is of no framework among {', '.join(_EMBEDDING_FRAMEWORKS)}.")
-    checks.require_metadata(path, needed)
+    checks.require_metadata(path, needed[0], numbers=needed[1])
 
 
 def _native(plan: Plan) -> Any:
