@@ -103,6 +103,10 @@ class Backend:
             if compute_type == "float16":
                 raise errors.ModelInvalid(f"{folder.manifest.id}: float16 needs a CUDA device.")
             torch.set_num_threads(thread_count(settings.threads))
+        else:
+            # cuDNN's attention builds a plan for each new shape, in each thread: every token of every batch has one.
+            # Measured on an H100 over HTTP, 16 clients: 0.24 s a clip with it, 0.07 s without.
+            torch.backends.cuda.enable_cudnn_sdp(False)
         self._dtype = getattr(torch, compute_type)
         model = read_checkpoint(folder).to(self._device)
         self._model = model.half() if self._dtype == torch.float16 else model
