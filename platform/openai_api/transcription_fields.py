@@ -69,6 +69,9 @@ class TranscriptionSerializer(_RecordingSerializer):
 
     def validate(self, fields: dict[str, Any]) -> dict[str, Any]:
         chosen = fields["response_format"]
+        for name in ("known_speaker_names", "known_speaker_references"):
+            if fields.get(name):
+                _refuse(name, "is not supported: speakers are told apart, not recognised", "unsupported")
         if "timestamp_granularities" in self.initial_names and chosen != VERBOSE:
             _refuse("timestamp_granularities", f"needs response_format '{VERBOSE}', not '{chosen}'")
         if fields["include"] and chosen != JSON:
@@ -83,5 +86,5 @@ class TranscriptionSerializer(_RecordingSerializer):
         return {name.partition("[")[0] for name in self.initial_data}
 
 
-def _refuse(param: str, why: str) -> None:
-    raise serializers.ValidationError({param: [serializers.ErrorDetail(f"'{param}' {why}.", code="invalid_choice")]})
+def _refuse(param: str, why: str, code: str = "invalid_choice") -> None:
+    raise serializers.ValidationError({param: [serializers.ErrorDetail(f"'{param}' {why}.", code=code)]})

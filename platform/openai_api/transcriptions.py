@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
+from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.parsers import MultiPartParser
@@ -13,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.actors import Actor
+from common import errors
 from common.serializers import validated
 from common.streaming import in_thread
 from jobs.idempotency import Answer, JobStream, idempotent
@@ -43,6 +45,7 @@ class OpenAITranscriptionSerializer(serializers.Serializer):
 
 
 _OWN_OPTIONS = ("language_hint", "prompt", "diarize", "itn", "punctuate", "profanity_filter", "redact")
+_FORM_BYTES = 1024 * 1024 + settings.DATA_UPLOAD_MAX_MEMORY_SIZE  # the fields beside the file
 _NAMES_OF_LANGUAGES = "gpt-transcribe"  # the one model whose answers have `languages`
 
 
@@ -51,6 +54,17 @@ class TranscriptionView(OpenAIView):
     parser_classes = (MultiPartParser,)
     serializer: ClassVar[type[serializers.Serializer]] = TranscriptionSerializer
     task: ClassVar[str] = "transcribe"
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuses a recording that is too large before it is received, where its length is told."""
+        super().initial(request, *args, **kwargs)
+        length, limit = int(request.META.get("CONTENT_LENGTH") or 0), settings.STT_MAX_UPLOAD_BYTES
+        if length > limit + _FORM_BYTES:
+            raise errors.TooLarge(
+                f"The request has {length:,} bytes; the limit for a file is {limit:,}. Send it with async=true.",
+                code="file_too_large",
+                param="file",
+            )
 
     @extend_schema(
         request={"multipart/form-data": TranscriptionSerializer},

@@ -99,6 +99,8 @@ TABLE = {
     "POST /v1/audio/transcriptions":         "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     # No model on a fresh machine translates: those who may ask are told so.
     "POST /v1/audio/translations":           "401 403 400 400 400 400 400 403 401 401",
+    "GET /v1/audio/voices":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "GET /v1/audio/models":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /v1/models":                        "401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 401 401",
     "GET /v1/models/{model_id}":             "401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 401 401",
     "GET /api/v1/media/{token}/{name}":      PUBLIC,

@@ -67,6 +67,18 @@ def test_a_login_token_works_too(tenant: Tenant) -> None:
     assert client(tenant.server, token).models.retrieve("tts-1").id == "tts-1"
 
 
+def test_menus_of_other_interfaces(tenant: Tenant) -> None:
+    add(tenant, kind="voice", name="house-voice", target="espeak:it")
+    add(tenant, kind="voice", name="nova", target="espeak:it")
+    key = tenant.key("tts")
+    voices = [voice["id"] for voice in key.get("//v1/audio/voices").json()["voices"]]
+    assert {"house-voice", "espeak:de", *names.VOICES} <= set(voices)
+    assert len(voices) == len(set(voices))
+    speaking = [model["id"] for model in key.get("//v1/audio/models").json()["models"]]
+    assert {"tts-1", "espeak-ng"} <= set(speaking)
+    assert "whisper-1" not in speaking
+
+
 # ── Aliases ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

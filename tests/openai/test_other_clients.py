@@ -98,6 +98,34 @@ def test_a_form_that_ends_too_soon(tenant: Tenant) -> None:
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
+def test_a_recording_that_is_too_large_is_not_received(tenant: Tenant, settings: Any) -> None:
+    settings.STT_MAX_UPLOAD_BYTES = 1000
+    answer = tenant.key("stt").post(
+        "//v1/audio/transcriptions", data={"model": "whisper-1"}, files={"file": ("a.wav", bytes(20 * 1024 * 1024))}
+    )
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (413, "file_too_large", "file")
+    assert error["message"].startswith("The request has ")
+
+
+def test_an_organisation_that_keeps_nothing_is_answered(tenant: Tenant) -> None:
+    tenant.user("owner").patch("/organization", json={"audio_retention_days": 0, "transcript_retention_days": 0})
+    key = tenant.key()
+    for data in ({"response_format": "text"}, {"stream": "true"}):
+        answer = key.post(
+            "//v1/audio/transcriptions", data={"model": "whisper-1", **data}, headers={"Idempotency-Key": str(data)},
+            files={"file": ("a.mp3", CLIP.path.read_bytes())},
+        )  # fmt: skip
+        assert "market will be open again" in answer.text
+    again = key.post(
+        "//v1/audio/transcriptions", data={"model": "whisper-1", "stream": "true"},
+        files={"file": ("a.mp3", CLIP.path.read_bytes())}, headers={"Idempotency-Key": str({"stream": "true"})},
+    )  # fmt: skip
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "idempotency_answer_not_kept")
+    spoken = key.post("//v1/audio/speech", json={"model": "tts-1", "voice": "alloy", "input": "Hi."})
+    assert (spoken.status_code, len(spoken.content) > 1000) == (200, True)
+
+
 def test_head_and_options(tenant: Tenant) -> None:
     key = tenant.key()
     head = key.request("HEAD", "//v1/models")

@@ -69,7 +69,7 @@ def test_json(tenant: Tenant, hear: Callable[..., Any]) -> None:
     assert answer.usage.seconds == pytest.approx(CLIP.seconds, abs=0.1)
     assert set(answer.to_dict()) == {"text", "usage"}
     job = SttJob.objects.get(organization=tenant.organization)
-    assert job.status == "succeeded"
+    assert (job.status, job.request_id) == ("succeeded", answer._request_id)
     record = UsageRecord.objects.get(organization=tenant.organization)
     assert record.audio_seconds == pytest.approx(answer.usage.seconds)
 
@@ -228,6 +228,7 @@ def test_async_client(tenant: Tenant) -> None:
         ),
         ({"include": ["logprobs"], "response_format": "text"}, "invalid_value", "include"),
         ({"stream": True, "response_format": "srt"}, "invalid_value", "stream"),
+        ({"known_speaker_names": ["Anna"]}, "unsupported_parameter", "known_speaker_names"),
         ({"chunking_strategy": {"type": "client_vad"}}, "invalid_value", "chunking_strategy"),
         ({"language": "klingon!"}, "invalid_parameter", "language"),
         ({"language": "sw", "model": "pocketsphinx-en-us"}, "language_not_supported", "language"),
