@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import selectors, services, tokens
+from accounts import passwords, selectors, services, tokens
 from accounts.actors import ANY_SCOPE, PUBLIC, Access
 from accounts.models import ApiKey, LoginSession, Membership, Organization, Role, Scope, User
 from accounts.tokens import TokenPair
@@ -61,6 +61,12 @@ class LoginView(JsonView):
             allow_blank=True,
             help_text="Which organisation; needed by members of several.",
         )
+        otp = serializers.CharField(
+            max_length=40,
+            required=False,
+            allow_blank=True,
+            help_text="A code of the authenticator, or a recovery code, where two-factor is on (`otp_required`).",
+        )
 
     class LoginResponseSerializer(TokenPairSerializer):
         user = UserSerializer()
@@ -78,12 +84,14 @@ class LoginView(JsonView):
             session, pair = services.login(
                 email=fields["email"],
                 password=fields["password"],
+                otp=fields.get("otp", ""),
                 organization_slug=fields.get("org_slug"),
                 address=address,
                 user_agent=request.headers.get("User-Agent", ""),
             )
-        except errors.NotAuthenticated:
-            throttle.record_failure()
+        except errors.NotAuthenticated as error:
+            if error.code != "otp_required":  # the password was right
+                throttle.record_failure()
             raise
         return Response(_login_answer(session, pair))
 
@@ -113,7 +121,10 @@ class LogoutView(JsonView):
 
 
 class MeView(JsonView):
-    access: ClassVar = {"GET": Access(scope=ANY_SCOPE)}
+    access: ClassVar = {"GET": Access(scope=ANY_SCOPE), "PATCH": Access()}
+
+    class ProfileSerializer(StrictSerializer):
+        name = serializers.CharField(max_length=200, allow_blank=True)
 
     class MeSerializer(serializers.Serializer):
         type = serializers.ChoiceField(choices=["user", "api_key"])
@@ -128,18 +139,26 @@ class MeView(JsonView):
     @extend_schema(responses={200: MeSerializer})
     def get(self, request: Request) -> Response:
         """Who the credential stands for."""
+        return Response(self._answer())
+
+    @extend_schema(request=ProfileSerializer, responses={200: MeSerializer})
+    def patch(self, request: Request) -> Response:
+        """Change one's own name."""
+        changes = validated(self.ProfileSerializer, request.data)
+        passwords.update_profile(user=self.actor.user, changes=changes)  # type: ignore[arg-type]
+        return Response(self._answer())
+
+    def _answer(self) -> dict[str, Any]:
         actor = self.actor
         key = actor.api_key
-        return Response(
-            {
-                "type": "api_key" if key else "user",
-                "user": UserSerializer(actor.user).data if actor.user else None,
-                "api_key": {"id": str(key.id), "name": key.name, "prefix": key.prefix} if key else None,
-                "organization": OrganizationSerializer(actor.organization).data,
-                "role": actor.role,
-                "scopes": list(actor.scopes) if actor.scopes is not None else None,
-            }
-        )
+        return {
+            "type": "api_key" if key else "user",
+            "user": UserSerializer(actor.user).data if actor.user else None,
+            "api_key": {"id": str(key.id), "name": key.name, "prefix": key.prefix} if key else None,
+            "organization": OrganizationSerializer(actor.organization).data,
+            "role": actor.role,
+            "scopes": list(actor.scopes) if actor.scopes is not None else None,
+        }
 
 
 # ── API keys ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ from django import forms
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.http import HttpRequest
 
-from accounts import services
+from accounts import passwords, services, two_factor
 from accounts.models import User
 from common import errors
 from common.network import client_address
@@ -21,6 +21,28 @@ def sign_in(request: HttpRequest, *, email: str, password: str) -> User:
     throttle.check()
     try:
         return services.authenticate(email=email, password=password)
+    except errors.NotAuthenticated:
+        throttle.record_failure()
+        raise
+
+
+def check_password(request: HttpRequest, *, user: User, password: str, param: str = "password") -> None:
+    """Whether the person knows the password; failures count as failed log-ins do."""
+    throttle = LoginThrottle(request, email=user.email, address=client_address(request) or "unknown")
+    throttle.check()
+    try:
+        passwords.check(user=user, password=password, param=param)
+    except errors.InvalidRequest:
+        throttle.record_failure()
+        raise
+
+
+def check_code(request: HttpRequest, *, user: User, otp: str) -> None:
+    """The second factor at a sign-in; failures count as wrong passwords do."""
+    throttle = LoginThrottle(request, email=user.email, address=client_address(request) or "unknown")
+    throttle.check()
+    try:
+        two_factor.verify(user=user, otp=otp)
     except errors.NotAuthenticated:
         throttle.record_failure()
         raise
@@ -65,6 +87,7 @@ class AdminSignInForm(AdminAuthenticationForm):
         if "username" in fields and fields.get("password"):
             user = _checked(self, cast(HttpRequest, self.request), fields["username"], fields["password"])
             _require_owner(user)
+            _require_one_factor(user)
             self.user_cache = user
         return fields
 
@@ -81,3 +104,11 @@ def _require_owner(user: User) -> None:
     owns = user.memberships.filter(role="owner", organization__is_active=True)
     if not user.is_superuser and not owns.exists():
         raise forms.ValidationError("The administration is for owners; you own no organization.", code="not_owner")
+
+
+def _require_one_factor(user: User) -> None:
+    """This form asks for no code: whoever has a second factor on signs in at the dashboard, which does."""
+    if two_factor.state_of(user) is not None:
+        raise forms.ValidationError(
+            "You use two-factor authentication: sign in at the dashboard, then come back.", code="otp_required"
+        )

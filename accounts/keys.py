@@ -42,6 +42,15 @@ def matches(key: str, stored_digest: str) -> bool:
     return hmac.compare_digest(digest(key), stored_digest)
 
 
+def derived(purpose: str, salt: str) -> bytes:
+    """32 bytes that follow from the salt and the server's pepper: secrets that need not be stored."""
+    return hmac.digest(settings.API_KEY_PEPPER.encode(), f"{purpose}:{salt}".encode(), hashlib.sha256)
+
+
+def new_salt() -> str:
+    return secrets.token_hex(16)
+
+
 def prefix_of(key: str) -> str | None:
     """The public part of a well-formed key."""
     prefix, _, secret = key.rpartition("_")

@@ -122,6 +122,73 @@ class LoginSession(Identified):
         return f"log-in of {self.membership_id} at {self.created_at:%Y-%m-%d %H:%M}"
 
 
+class BrowserSession(Identified):
+    """A sign-in with a browser, which acts in all of the person's organisations. It goes with Django's session."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="browser_sessions")
+    session = models.OneToOneField("sessions.Session", on_delete=models.CASCADE, related_name="+")
+    seen_at = models.DateTimeField(default=timezone.now, help_text="To five minutes.")
+    address = models.GenericIPAddressField(null=True, blank=True)
+    user_agent = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        verbose_name = "browser session"
+        ordering: ClassVar = ["-seen_at"]
+
+    def __str__(self) -> str:
+        return f"sign-in of {self.user_id} at {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class TwoFactor(Identified):
+    """A person's second factor: codes of an authenticator, or one of the recovery codes. Off until it is confirmed.
+
+    The authenticator's secret is derived from the salt and the server's pepper (`accounts.two_factor`), so that a
+    stolen table gives no codes. Of recovery codes there are digests.
+    """
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="two_factor")
+    salt = models.CharField(max_length=32)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    last_step = models.BigIntegerField(default=0, help_text="Of the last code that was taken: each works once.")
+    recovery_digests = ArrayField(models.CharField(max_length=64), default=list)
+
+    class Meta:
+        verbose_name = "second factor"
+
+    def __str__(self) -> str:
+        return f"second factor of {self.user_id}"
+
+
+class Invitation(OrganizationOwned):
+    """An e-mail address that may join with a role. Its link is derived from id and salt, and stored nowhere."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField()
+    role = models.CharField(max_length=16, choices=Role.choices)
+    salt = models.CharField(max_length=32)
+    invited_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    sent_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-sent_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["organization", "email"],
+                condition=models.Q(accepted_at=None),
+                name="invitation_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} ({self.role})"
+
+    @property
+    def expired(self) -> bool:
+        return self.expires_at <= timezone.now()
+
+
 class ApiKey(OrganizationOwned):
     """A credential for programs: a public prefix to find it by, and an HMAC of the whole key."""
 

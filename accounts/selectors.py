@@ -7,7 +7,7 @@ import uuid
 from django.db.models import QuerySet
 
 from accounts.actors import Actor
-from accounts.models import ApiKey, Membership, User
+from accounts.models import ApiKey, Invitation, Membership, User
 from common.access import get_owned, owned_by
 
 
@@ -25,6 +25,15 @@ def list_members(*, actor: Actor) -> QuerySet[Membership]:
 
 def get_member(*, actor: Actor, member_id: uuid.UUID) -> Membership:
     return get_owned(actor, list_members(actor=actor), member_id)
+
+
+def list_invitations(*, actor: Actor) -> QuerySet[Invitation]:
+    """Those that nobody has accepted, the expired ones too; newest first."""
+    return owned_by(actor, Invitation).filter(accepted_at=None).select_related("invited_by")
+
+
+def get_invitation(*, actor: Actor, invitation_id: uuid.UUID) -> Invitation:
+    return get_owned(actor, list_invitations(actor=actor), invitation_id)
 
 
 def list_memberships(*, user: User) -> QuerySet[Membership]:

@@ -6,12 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.hashers import check_password, make_password
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import keys, tokens
+from accounts import keys, passwords, tokens, two_factor
 from accounts.actors import ROLE_RANKS, Actor
 from accounts.models import ApiKey, LoginSession, Membership, Role, User
 from accounts.tokens import TokenPair
@@ -22,15 +20,27 @@ from common import errors
 
 
 def login(
-    *, email: str, password: str, organization_slug: str | None, address: str | None, user_agent: str
+    *,
+    email: str,
+    password: str,
+    otp: str = "",
+    organization_slug: str | None,
+    address: str | None,
+    user_agent: str,
 ) -> tuple[LoginSession, TokenPair]:
     """A session in the one organisation that is named, or that the user has.
 
-    Raises NotAuthenticated for wrong credentials (also for an organisation that the user is not in), and Conflict
-    `organization_required` when there are several to choose from.
+    otp: a code of the second factor, for whoever has one on.
+
+    Raises NotAuthenticated for wrong credentials (also for an organisation that the user is not in), `otp_required`
+    and `otp_invalid` about the second factor, and Conflict `organization_required` when there are several to choose
+    from.
     """
     user = authenticate(email=email, password=password)
-    membership = _choose_membership(user, organization_slug)
+    if not otp and two_factor.state_of(user) is not None:
+        raise otp_required()
+    membership = _choose_membership(user, organization_slug)  # before a code is used up
+    two_factor.verify(user=user, otp=otp)
     with transaction.atomic():
         session, pair = tokens.open_session(membership=membership, address=address, user_agent=user_agent)
         User.objects.filter(id=user.id).update(last_login=timezone.now())
@@ -63,6 +73,11 @@ def authenticate(*, email: str, password: str) -> User:
     if not check_password(password, user.password) or not user.is_active:
         raise _login_failed(email)
     return user
+
+
+def otp_required() -> errors.NotAuthenticated:
+    message = "Send a code of your authenticator, or a recovery code, as otp."
+    return errors.NotAuthenticated(message, code="otp_required", param="otp")
 
 
 def wrong_credentials() -> errors.NotAuthenticated:
@@ -163,7 +178,7 @@ def _require_unrevoked(api_key: ApiKey) -> None:
 
 def add_member(*, actor: Actor, email: str, role: str, name: str, password: str | None) -> Membership:
     """Adds a person, making the account where the address is new (then `password` is required)."""
-    _require_above(actor, role)
+    require_above(actor, role)
     user = User.objects.filter(email=email.lower()).first()
     if user is None and not password:
         raise errors.InvalidRequest("A new user needs a password.", param="password", code="password_required")
@@ -171,7 +186,7 @@ def add_member(*, actor: Actor, email: str, role: str, name: str, password: str 
         with transaction.atomic():
             if user is None:
                 user = User(email=email, name=name)
-                _set_password(user, password or "")
+                passwords.set_password(user, password or "")
                 user.save()
             member = Membership.objects.create(organization=actor.organization, user=user, role=role)
             audit.record(actor=actor, action="member.added", target=member, email=user.email, role=role)
@@ -183,8 +198,8 @@ def add_member(*, actor: Actor, email: str, role: str, name: str, password: str 
 def change_role(*, actor: Actor, member: Membership, role: str) -> Membership:
     with transaction.atomic():
         _lock_members(actor)
-        _require_above(actor, member.role)
-        _require_above(actor, role)
+        require_above(actor, member.role)
+        require_above(actor, role)
         _keep_an_owner(member, leaving=role != Role.OWNER)
         former, member.role = member.role, role
         member.save(update_fields=["role"])
@@ -196,21 +211,13 @@ def remove_member(*, actor: Actor, member: Membership) -> None:
     """Ends the membership and, with it, its log-in sessions. The person's account stays."""
     with transaction.atomic():
         _lock_members(actor)
-        _require_above(actor, member.role)
+        require_above(actor, member.role)
         _keep_an_owner(member, leaving=True)
         audit.record(actor=actor, action="member.removed", target=member, email=member.user.email)
         member.delete()
 
 
-def _set_password(user: User, password: str) -> None:
-    try:
-        validate_password(password, user)
-    except ValidationError as error:
-        raise errors.InvalidRequest(" ".join(error.messages), param="password", code="password_weak") from None
-    user.set_password(password)
-
-
-def _require_above(actor: Actor, role: str) -> None:
+def require_above(actor: Actor, role: str) -> None:
     """Admins manage the members below them; owners manage all."""
     if actor.role != Role.OWNER and ROLE_RANKS[actor.role] <= ROLE_RANKS[role]:
         raise errors.PermissionDenied(f"The role {actor.role} may not manage the role {role}.")

@@ -1,4 +1,4 @@
-"""Browser sessions in the audit trail: Django's log-in and log-out, of the dashboard and of the administration."""
+"""Browser sessions: remembered for their owner, and in the audit trail; of the dashboard and of the administration."""
 
 from __future__ import annotations
 
@@ -6,29 +6,20 @@ from typing import Any
 
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.dispatch import receiver
+from django.http import HttpRequest
 
+from accounts import sessions, trail
 from accounts.models import User
-from audit import services as audit
 
 
 @receiver(user_logged_in)
-def record_login(sender: Any, user: User, **kwargs: Any) -> None:
-    _record("auth.login", user)
+def record_login(sender: Any, request: HttpRequest | None, user: User, **kwargs: Any) -> None:
+    if request is not None and getattr(request, "session", None) is not None:
+        sessions.remember(user, request.session.session_key)
+    trail.record(user, "auth.login", through="browser")
 
 
 @receiver(user_logged_out)
 def record_logout(sender: Any, user: User | None, **kwargs: Any) -> None:
     if user is not None:  # whoever was not logged in can log out too
-        _record("auth.logout", user)
-
-
-def _record(action: str, user: User) -> None:
-    """A browser session is not of one organisation: it can act in all of the person's."""
-    active = user.memberships.filter(organization__is_active=True)
-    audit.record_for_person(
-        action=action,
-        email=user.email,
-        user_id=user.id,
-        organization_ids=active.values_list("organization_id", flat=True),
-        through="browser",
-    )
+        trail.record(user, "auth.logout", through="browser")

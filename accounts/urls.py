@@ -1,6 +1,6 @@
 from django.urls import path
 
-from accounts import api
+from accounts import api, invitation_api, person_api
 
 urlpatterns = [
     path("login", api.LoginView.as_view()),
@@ -12,4 +12,17 @@ urlpatterns = [
     path("api-keys/<uuid:key_id>/rotate", api.ApiKeyRotateView.as_view()),
     path("members", api.MemberListView.as_view()),
     path("members/<uuid:member_id>", api.MemberView.as_view()),
+    path("invitations", invitation_api.InvitationListView.as_view()),
+    path("invitations/accept", invitation_api.InvitationAcceptView.as_view()),
+    path("invitations/<uuid:invitation_id>", invitation_api.InvitationView.as_view()),
+    path("invitations/<uuid:invitation_id>/resend", invitation_api.InvitationResendView.as_view()),
+    path("password", person_api.PasswordView.as_view()),
+    path("password/reset", person_api.PasswordResetView.as_view()),
+    path("password/reset/confirm", person_api.PasswordResetConfirmView.as_view()),
+    path("two-factor", person_api.TwoFactorView.as_view()),
+    path("two-factor/confirm", person_api.TwoFactorConfirmView.as_view()),
+    path("two-factor/disable", person_api.TwoFactorDisableView.as_view()),
+    path("two-factor/recovery-codes", person_api.RecoveryCodesView.as_view()),
+    path("sessions", person_api.SessionListView.as_view()),
+    path("sessions/<uuid:session_id>", person_api.SessionView.as_view()),
 ]

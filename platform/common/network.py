@@ -19,3 +19,8 @@ def client_address(request: HttpRequest | Request) -> str | None:
         return str(ipaddress.ip_address(address))
     except ValueError:
         return None
+
+
+def public_url(request: HttpRequest | Request) -> str:
+    """What links to this platform begin with, in e-mails: `https://speech.example.com`."""
+    return settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")

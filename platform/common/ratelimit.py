@@ -50,8 +50,11 @@ def _count_actor(request: HttpRequest, actor: Actor) -> list[Usage]:
     ]
 
 
-def _count(request: HttpRequest, group: str, key: str, limit: int, *, increment: bool = True) -> Usage:
-    return get_usage(request, group=group, key=lambda _group, _request: key, rate=f"{limit}/m", increment=increment)
+def _count(
+    request: HttpRequest, group: str, key: str, limit: int, *, increment: bool = True, period: str = "m"
+) -> Usage:
+    rate = f"{limit}/{period}"
+    return get_usage(request, group=group, key=lambda _group, _request: key, rate=rate, increment=increment)
 
 
 def _headers(usage: Usage) -> dict[str, str]:
@@ -83,3 +86,13 @@ class LoginThrottle:
     def record_failure(self) -> None:
         for group, key, limit in self._counters:
             _count(self._request, group, key, limit)
+
+
+def count_password_reset(request: HttpRequest, *, email: str, address: str) -> None:
+    """Counts the wish for a link, whether or not the address has an account. Raises RateLimited."""
+    limit = settings.RATE_LIMIT_PASSWORD_RESETS
+    counters = [("reset-email", email.lower(), limit), ("reset-address", address, limit * 10)]
+    usages = [_count(request, group, key, most, period="h") for group, key, most in counters]
+    if exceeded := [usage for usage in usages if usage["should_limit"]]:
+        wait = max(1, *(usage["time_left"] for usage in exceeded))
+        raise errors.RateLimited("Too many links were asked for; try again later.", retry_after_seconds=wait)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts import services, tokens
-from accounts.models import ApiKey, Membership, User
+from accounts import invitations, keys, passwords, services, tokens, two_factor
+from accounts.models import ApiKey, Invitation, Membership, User
 from openai_api.models import OpenAIAlias
 from stt.models import SttJob
 from tests.api.routes import METHODS, methods, routes
@@ -42,6 +42,23 @@ TABLE = {
     "GET /api/v1/auth/members/{member_id}":  "401 403 403 2xx 2xx 404 403 403 401 401",
     "PATCH /api/v1/auth/members/{member_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
     "DELETE /api/v1/auth/members/{member_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "PATCH /api/v1/auth/me":                 "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
+    "GET /api/v1/auth/invitations":          "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "POST /api/v1/auth/invitations":         "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "POST /api/v1/auth/invitations/accept":  PUBLIC,
+    "DELETE /api/v1/auth/invitations/{invitation_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "POST /api/v1/auth/invitations/{invitation_id}/resend": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "POST /api/v1/auth/password":            "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
+    "POST /api/v1/auth/password/reset":      PUBLIC,
+    "POST /api/v1/auth/password/reset/confirm": PUBLIC,
+    "GET /api/v1/auth/two-factor":           "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
+    "POST /api/v1/auth/two-factor":          "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
+    # With a wrong code, without a secret begun, with a wrong password: who may ask at all.
+    "POST /api/v1/auth/two-factor/confirm":  "401 400 400 400 400 409 403 403 401 401",
+    "POST /api/v1/auth/two-factor/disable":  "401 400 400 400 400 400 403 403 401 401",
+    "POST /api/v1/auth/two-factor/recovery-codes": "401 400 400 400 400 400 403 403 401 401",
+    "GET /api/v1/auth/sessions":             "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
+    "DELETE /api/v1/auth/sessions/{session_id}": "401 404 404 404 404 404 403 403 401 401",  # somebody else's
     "POST /api/v1/tts/synthesize":           "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "POST /api/v1/tts/synthesize-batch":     "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /api/v1/tts/voices":                "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
@@ -116,6 +133,19 @@ BODIES: dict[str, Callable[[Tenant], dict[str, Any]]] = {
     "POST /api/v1/auth/login": lambda tenant: {
         "json": {"email": tenant.member("developer").user.email, "password": PASSWORD}
     },
+    "PATCH /api/v1/auth/me": lambda tenant: {"json": {"name": "Same"}},
+    "POST /api/v1/auth/invitations": lambda tenant: {"json": {"email": f"{uuid.uuid4().hex}@example.com"}},
+    "POST /api/v1/auth/invitations/accept": lambda tenant: {
+        "json": {"token": invitations.token_of(_invitation(tenant)), "password": _PASSPHRASE}
+    },
+    "POST /api/v1/auth/password": lambda tenant: {"json": {"current_password": PASSWORD, "new_password": PASSWORD}},
+    "POST /api/v1/auth/password/reset": lambda tenant: {"json": {"email": f"{uuid.uuid4().hex}@example.com"}},
+    "POST /api/v1/auth/password/reset/confirm": lambda tenant: {
+        "json": {"token": passwords.reset_token(_somebody(tenant).user), "new_password": _PASSPHRASE}
+    },
+    "POST /api/v1/auth/two-factor/confirm": lambda tenant: {"json": {"otp": _wrong_code(tenant)}},
+    "POST /api/v1/auth/two-factor/disable": lambda tenant: {"json": {"password": "wrong"}},
+    "POST /api/v1/auth/two-factor/recovery-codes": lambda tenant: {"json": {"password": "wrong"}},
     "POST /api/v1/auth/refresh": lambda tenant: {
         "json": {
             "refresh_token": tokens.open_session(membership=tenant.member("developer"), address=None, user_agent="")[
@@ -219,12 +249,15 @@ def _filled(path: str, tenant: Tenant, audio_url: str) -> str:
     if "{key_id}" in path:
         return path.replace("{key_id}", str(tenant.new_key()[0].id))
     if "{member_id}" in path:
-        user = User.objects.create(email=f"{uuid.uuid4().hex}@example.com", password="!")
-        member = Membership.objects.create(organization=tenant.organization, user=user, role="viewer")
-        return path.replace("{member_id}", str(member.id))
+        return path.replace("{member_id}", str(_somebody(tenant).id))
     if "{alias_id}" in path:
         alias = OpenAIAlias.objects.create(organization=tenant.organization, kind="stt", name=uuid.uuid4().hex)
         return path.replace("{alias_id}", str(alias.id))
+    if "{invitation_id}" in path:
+        return path.replace("{invitation_id}", str(_invitation(tenant).id))
+    if "{session_id}" in path:
+        session, _ = tokens.open_session(membership=_somebody(tenant), address=None, user_agent="")
+        return path.replace("{session_id}", str(session.id))
     if "{webhook_id}" in path:
         delivery = refused_delivery(tenant)
         path = path.replace("{delivery_id}", str(delivery.id))
@@ -235,3 +268,22 @@ def _filled(path: str, tenant: Tenant, audio_url: str) -> str:
         job.save()
         return path.replace("{job_id}", str(job.id)).replace("{batch_id}", str(job.batch_id))
     return path.replace("{voice_id}", "espeak:en-us").replace("{model_id}", "espeak-ng")
+
+
+def _somebody(tenant: Tenant) -> Membership:
+    user = User.objects.create(email=f"{uuid.uuid4().hex}@example.com", password="!")
+    return Membership.objects.create(organization=tenant.organization, user=user, role="viewer")
+
+
+def _wrong_code(tenant: Tenant) -> str:
+    """Everybody in the tenant has begun."""
+    for member in list(tenant.members.values()):
+        two_factor.begin(user=member.user)
+    return "wrong"
+
+
+def _invitation(tenant: Tenant) -> Invitation:
+    return Invitation.objects.create(
+        organization=tenant.organization, email=f"{uuid.uuid4().hex}@example.com", role="viewer", salt=keys.new_salt(),
+        expires_at=timezone.now() + timedelta(days=1),
+    )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from accounts.models import ApiKey, Membership
+from accounts.models import ApiKey, Invitation, LoginSession, Membership
 from openai_api.models import OpenAIAlias
 from openai_api.services import create_alias
 from stt.models import SttJob
@@ -37,6 +37,8 @@ def theirs(server: str) -> dict[str, Any]:
         "delivery": str(delivery.id),
         "webhook": str(delivery.endpoint_id),
         "alias": str(create_alias(actor=tenant.actor(), kind="stt", name="secret-model").id),
+        "invitation": tenant.user("owner").post("/auth/invitations", json={"email": "guest@example.com"}).json()["id"],
+        "session": tenant.user("viewer").get("/auth/sessions").json()["results"][0]["id"],
     }
 
 
@@ -53,6 +55,9 @@ OBJECTS = [
     ("GET", "/auth/members/{member}", None),
     ("PATCH", "/auth/members/{member}", {"role": "owner"}),
     ("DELETE", "/auth/members/{member}", None),
+    ("DELETE", "/auth/invitations/{invitation}", None),
+    ("POST", "/auth/invitations/{invitation}/resend", None),
+    ("DELETE", "/auth/sessions/{session}", None),
     ("GET", "/tts/batches/{tts_batch}", None),
     ("GET", "/stt/batches/{stt_batch}", None),
     ("GET", "/webhooks/{webhook}", None),
@@ -93,6 +98,8 @@ def test_nothing_was_changed(theirs: dict[str, Any]) -> None:
     alias = OpenAIAlias.objects.get(id=theirs["alias"])
     assert (alias.name, alias.target) == ("secret-model", "")
     endpoint = WebhookEndpoint.objects.get(id=theirs["webhook"])
+    assert Invitation.objects.get(id=theirs["invitation"]).role == "viewer"
+    assert LoginSession.objects.get(id=theirs["session"]).revoked_at is None
     assert (endpoint.active, endpoint.previous_salt, endpoint.deliveries.count()) == (True, "", 1)
 
 
@@ -103,7 +110,8 @@ def test_keys_see_no_others_jobs(tenant: Tenant, theirs: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    "path", ["/tts/jobs", "/stt/jobs", "/auth/api-keys", "/auth/members", "/webhooks", "/openai/aliases"]
+    "path",
+    ["/tts/jobs", "/stt/jobs", "/auth/api-keys", "/auth/members", "/auth/invitations", "/webhooks", "/openai/aliases"],
 )
 def test_lists_end_at_the_organization(tenant: Tenant, theirs: dict[str, Any], path: str) -> None:
     body = tenant.user("owner").get(path).json()
@@ -136,6 +144,8 @@ def test_every_object_route_is_tried() -> None:
         "webhook_id": "webhook",
         "delivery_id": "delivery",
         "alias_id": "alias",
+        "invitation_id": "invitation",
+        "session_id": "session",
     }
     for path, callback in routes().items():
         for method in methods(callback):

@@ -66,6 +66,11 @@ SESSION_COOKIE_AGE = 14 * 24 * 3600
 X_FRAME_OPTIONS = "DENY"
 CSRF_FAILURE_VIEW = "common.pages.csrf_failure"
 
+PUBLIC_URL = env.text("PUBLIC_URL").rstrip("/")
+"""What links in e-mails begin with; empty: as the request that asked for them did."""
+PASSWORD_RESET_TIMEOUT = env.integer("PASSWORD_RESET_MINUTES", 60, minimum=1) * 60
+INVITATION_DAYS = env.integer("INVITATION_DAYS", 7, minimum=1)
+
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
