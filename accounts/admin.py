@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from accounts import services
+from accounts import services, two_factor
 from accounts.models import ApiKey, LoginSession, Membership, Organization, Scope, User
 from common import errors
 from common.admin import (
@@ -103,6 +103,7 @@ class UserAdmin(ScopedAdmin, DjangoUserAdmin):
         (None, {"fields": ("email", "name", "memberships_here", "new_password")}),
         ("Account", {"fields": ("is_active", "is_staff", "is_superuser", "last_login", "created_at")}),
     )
+    actions = ("turn_two_factor_off",)
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "name", "password1", "password2")}),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
@@ -126,6 +127,14 @@ class UserAdmin(ScopedAdmin, DjangoUserAdmin):
     @admin.display(description="status", ordering="is_active")
     def state(self, user: User) -> SafeString:
         return status_mark("active", "Active") if user.is_active else status_mark("inactive", "Inactive")
+
+    @admin.action(description="Turn two-factor off for selected people", permissions=["change"])
+    def turn_two_factor_off(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """For whoever lost the phone and the recovery codes. The operator has made sure who asks."""
+        for user in queryset:
+            two_factor.disable(user=user, by_operator=True)
+            self.log_action(request, user, ["two-factor"])
+        self.message_user(request, "The selected people sign in with their password alone.", messages.SUCCESS)
 
     @admin.display(description="password")
     def new_password(self, user: User) -> SafeString:

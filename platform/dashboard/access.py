@@ -19,8 +19,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views import View
 
+from accounts import sessions
 from accounts.actors import Actor
-from accounts.models import Membership, Role
+from accounts.models import Membership, Organization, Role
 from accounts.selectors import list_memberships
 from common import context, errors
 from common.pages import error_page
@@ -67,6 +68,7 @@ class Page(View):
         if visitor is None:
             return _without_organization(request)
         self.visitor = visitor
+        sessions.touch(request.session.session_key)
         try:
             self._require_role(request)
             response = super().dispatch(request, *args, **kwargs)
@@ -77,8 +79,12 @@ class Page(View):
     def render(
         self, template: str, fields: dict[str, Any] | None = None, *, part: str = "", status: int = 200
     ) -> HttpResponse:
-        """The page, with all that the frame around it shows; only `part`, a template too, where htmx asks."""
+        """The page, with all that the frame around it shows; only `part`, a template too, where htmx asks.
+
+        status: 400 for a form with errors, which htmx gets as 422: those it shows.
+        """
         if part and self.wants_part:
+            status = 422 if status == 400 else status
             return render(self.request, part, {"actor": self.actor, **(fields or {})}, status=status)
         return render(self.request, template, {**shell(self), **(fields or {})}, status=status)
 
@@ -190,6 +196,11 @@ def choose_organization(request: HttpRequest, visitor: Visitor, organization_id:
     if all(str(row.organization_id) != organization_id for row in visitor.memberships):
         raise errors.NotFound(_("You are not a member of this organisation."))
     request.session[_SESSION_KEY] = str(uuid.UUID(organization_id))
+
+
+def enter_organization(request: HttpRequest, organization: Organization) -> None:
+    """Acts there from now on; for somebody who has just joined."""
+    request.session[_SESSION_KEY] = str(organization.id)
 
 
 def safe_next(request: HttpRequest, url: str | None) -> str:
