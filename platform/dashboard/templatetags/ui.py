@@ -161,11 +161,17 @@ def button(
 
 @register.simple_tag
 def field(bound: BoundField, compact: bool = False, suffix: str = "", **extra: Any) -> SafeString:
-    """A form's field with its label, help and errors. extra: attributes of the input. compact: the label hidden."""
+    """A form's field with its label, help and errors. extra: attributes of the input. compact: the label hidden.
+
+    `id` tells two forms with the same field on one page apart.
+    """
     attributes = {name.rstrip("_").replace("_", "-"): value for name, value in extra.items()}
+    described = bound.aria_describedby if "id" in extra and bound.auto_id else ""
+    if described:
+        attributes["aria-describedby"] = described.replace(bound.auto_id, extra["id"])
     kind = bound.widget_type
     shown = bound.as_widget(attrs=attributes)
-    return _part("field", field=bound, kind=kind, input=shown, compact=compact, suffix=suffix,
+    return _part("field", field=bound, kind=kind, input=shown, compact=compact, suffix=suffix, id=extra.get("id"),
                  group=kind in ("checkboxselectmultiple", "radioselect"))  # fmt: skip
 
 
