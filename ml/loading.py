@@ -10,6 +10,8 @@ import contextlib
 import ctypes
 import gc
 import logging
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +42,8 @@ def load_measured(spec: ModelSpec) -> tuple[Any, int]:
     """The engine, and the bytes that it takes. Raises `MlError` only."""
     before = devices.resident_bytes()
     try:
-        engine = spec.load()
+        with _weights_apart:
+            engine = spec.load()
         told = getattr(engine, "memory_bytes", None)
         if callable(told):
             return engine, int(told())
@@ -58,3 +61,47 @@ def return_memory() -> None:
     gc.collect()
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+class _WeightsApart:
+    """While a model loads, glibc maps each block from 256 kB on by itself, so that freeing the model gives it back.
+
+    Otherwise weights lie in the arenas among what requests allocate for milliseconds, the holes between them fit no
+    next version's weights, and resident memory grows with every reload until all arenas are full: measured with the
+    tiny Whisper, 16 threads and 16 reloads, from 214 to 361 MB at rest, and so from 194 to 211. Requests cost no more.
+    """
+
+    _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
+    _OWN_MAPPING_BYTES = 256 << 10
+    _USUAL_BYTES = 32 << 20
+    """To which glibc raises the threshold by itself when large blocks are freed; it stops once one is set."""
+    _TRIM_BYTES = 1 << 20
+    """Free memory at the end of an arena, from which on it is given back at once: `malloc_trim` leaves that alone."""
+    _OPERATORS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loads = 0
+        self._mallopt: Callable[[int, int], int] | None = None
+        if not any(name in os.environ for name in self._OPERATORS):
+            with contextlib.suppress(AttributeError, OSError):  # another C library
+                self._mallopt = ctypes.CDLL(None).mallopt
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._loads += 1
+            self._set(self._OWN_MAPPING_BYTES)
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._loads -= 1
+            if not self._loads:
+                self._set(self._USUAL_BYTES)
+
+    def _set(self, threshold_bytes: int) -> None:
+        if self._mallopt is not None:
+            self._mallopt(self._MMAP_THRESHOLD, threshold_bytes)
+            self._mallopt(self._TRIM_THRESHOLD, self._TRIM_BYTES)
+
+
+_weights_apart = _WeightsApart()

@@ -117,4 +117,4 @@ class ModelReloadView(JsonView):
         Requests under way finish on the version that they began with. Other processes follow within moments.
         """
         fields = validated(ReloadSerializer, request.data)
-        return Response(ReloadOutcomeSerializer(services.reload(**fields)).data)
+        return Response(ReloadOutcomeSerializer(services.reload(actor=self.actor, **fields)).data)

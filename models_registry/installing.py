@@ -19,6 +19,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from django.db import transaction
+
+from accounts.actors import Actor
+from audit import services as audit
 from ml import archive, artifacts, hub, trial
 from ml.archive import Progress
 from ml.artifacts import MANIFEST, ModelFolder, ModelManifest
@@ -45,9 +49,10 @@ class Overrides:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def pull(*, name: str, overrides: Overrides | None = None, progress: bool = True) -> ModelVersion:
+def pull(*, actor: Actor | None, name: str, overrides: Overrides | None = None, progress: bool = True) -> ModelVersion:
     """Installs a model of the catalogue, or `org/repo[@revision]`, at the commit that it is at now.
 
+    actor: None for somebody at the command line, as everywhere here.
     Raises `HubUnreachable`, `UnknownModel`, `ModelInvalid`; what was downloaded stays for the next try.
     """
     overrides = overrides or Overrides()
@@ -60,7 +65,7 @@ def pull(*, name: str, overrides: Overrides | None = None, progress: bool = True
     repository, wanted = (known.parts[0].repository, revision or None) if known else hub.split_name(name)
     first = hub.find(repository, wanted)
     if any(file.name == MANIFEST for file in first.files) and known is None:
-        return _pull_folder(first, progress)
+        return _pull_folder(actor, first, progress)
     entry = known or _described(first, overrides)
     revisions = [first, *(hub.find(part.repository) for part in entry.parts[1:])]
     with _download_folder(first) as downloads, _staging() as staged:
@@ -68,19 +73,19 @@ def pull(*, name: str, overrides: Overrides | None = None, progress: bool = True
             _fetch_part(part, at_commit, downloads / str(index), staged, progress)
         manifest = _manifest(entry, first, staged)
         artifacts.write(staged, manifest)
-        row = _install(ModelFolder(staged, manifest))
+        row = _install(actor, ModelFolder(staged, manifest), came_from=first.url)
         shutil.rmtree(downloads)
     return row
 
 
-def import_model(*, source: Path, progress: Progress | None = None) -> ModelVersion:
+def import_model(*, actor: Actor | None, source: Path, progress: Progress | None = None) -> ModelVersion:
     """Installs a model from an archive of `export_model`, or from a folder with a `model.json`."""
     with _staging() as staged:
         if source.is_dir():
             folder = archive.copy(artifacts.read(source), staged, progress=progress)
         else:
             folder = archive.unpack(source, staged, progress=progress)
-        return _install(folder)
+        return _install(actor, folder, came_from=source.name)
 
 
 def import_size(source: Path) -> int:
@@ -99,7 +104,7 @@ def export_model(*, row: ModelVersion, file: Path, progress: Progress | None = N
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _pull_folder(revision: hub.HubRevision, progress: bool) -> ModelVersion:
+def _pull_folder(actor: Actor | None, revision: hub.HubRevision, progress: bool) -> ModelVersion:
     """A repository that is a model folder already: its `model.json` lists the files."""
     with _download_folder(revision) as downloads, _staging() as staged:
         by_name = {file.name: file for file in revision.files}
@@ -111,7 +116,7 @@ def _pull_folder(revision: hub.HubRevision, progress: bool) -> ModelVersion:
             raise ModelInvalid(f"{revision.repository} lacks {missing[0]!r}, which its {MANIFEST} lists.")
         hub.fetch(revision, [by_name[name] for name in manifest.files], downloads, progress=progress)
         folder = archive.copy(ModelFolder(downloads, replace(manifest, source=revision.url)), staged)
-        row = _install(folder)
+        row = _install(actor, folder, came_from=revision.url)
         shutil.rmtree(downloads)
     return row
 
@@ -172,17 +177,22 @@ def _manifest(entry: CatalogueEntry, revision: hub.HubRevision, staged: Path) ->
     return manifest
 
 
-def _install(staged: ModelFolder) -> ModelVersion:
-    """Tries a staged model and puts it in its place. One that is there already, the same, is left alone."""
+def _install(actor: Actor | None, staged: ModelFolder, *, came_from: str) -> ModelVersion:
+    """Tries a staged model and puts it in its place. One that is there already, the same, is left alone.
+
+    came_from: for the audit trail.
+    """
     target = artifacts.folder_of(folders.base(), staged.manifest)
     if target.exists():
         return _already(target, staged)
     trial.check(staged.path)
     target.parent.mkdir(parents=True, exist_ok=True)
     os.rename(staged.path, target)
-    row = folders.mirror(ModelFolder(target, staged.manifest))
-    row.validated_sha256 = row.manifest_sha256
-    row.save(update_fields=["validated_sha256"])
+    with transaction.atomic():
+        row = folders.mirror(ModelFolder(target, staged.manifest))
+        row.validated_sha256 = row.manifest_sha256
+        row.save(update_fields=["validated_sha256"])
+        audit.record_for_installation(actor=actor, action="model.installed", target=row, came_from=came_from)
     return row
 
 

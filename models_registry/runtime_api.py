@@ -103,7 +103,7 @@ class ReloadView(RuntimeView):
     def post(self, request: Request) -> Response:
         """Load the active models of this task anew, in every process; no request fails."""
         fields = validated(self.TaskReloadSerializer, request.data)
-        return Response(ReloadOutcomeSerializer(services.reload(task=self.task, **fields)).data)
+        return Response(ReloadOutcomeSerializer(services.reload(actor=self.actor, task=self.task, **fields)).data)
 
 
 class TranscribeView(JsonView):

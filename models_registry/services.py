@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import F, Q
 
+from accounts.actors import Actor
+from audit import services as audit
 from common import db, errors
 from ml import artifacts, engines, stt, trial, tts
 from ml.artifacts import ModelFolder
@@ -88,9 +90,10 @@ def _upsert_embedded(*, task: str, family: str, name: str, engine: str, language
 # ── Which version serves ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def activate(*, row: ModelVersion, default: bool | None = None) -> ModelVersion:
+def activate(*, actor: Actor | None, row: ModelVersion, default: bool | None = None) -> ModelVersion:
     """Makes a version serve under its name, in every process, without failing a request.
 
+    actor: None for somebody at the command line, as everywhere here.
     default: whether it also serves requests that name no model; None: where no other installed model does so yet.
     Raises `ModelInvalid` for a folder that is corrupt or does not load; what served before goes on serving.
     """
@@ -98,9 +101,10 @@ def activate(*, row: ModelVersion, default: bool | None = None) -> ModelVersion:
         _check(row)
     with transaction.atomic():
         rows = ModelVersion.objects.select_for_update().filter(task=row.task)
-        same_name = list(rows.filter(name=row.name))
-        for other in same_name:
+        former = ""
+        for other in rows.filter(name=row.name):
             if other.is_active and other.id != row.id:
+                former = other.version
                 default = other.is_default if default is None else default
                 ModelVersion.objects.filter(id=other.id).update(
                     is_active=False, is_default=False, memory_bytes=None, loaded_at=None, status=ModelStatus.REGISTERED
@@ -117,11 +121,13 @@ def activate(*, row: ModelVersion, default: bool | None = None) -> ModelVersion:
             last_error="",
         )
         _ensure_default(row.task)
+        details = {"former": former, "default": default}
+        audit.record_for_installation(actor=actor, action="model.activated", target=row, **details)
         announce()
     return ModelVersion.objects.get(id=row.id)
 
 
-def remove(*, row: ModelVersion, force: bool = False) -> None:
+def remove(*, actor: Actor | None, row: ModelVersion, force: bool = False) -> None:
     """Takes a model away and deletes its folder. Refuses the embedded models, and an active one without `force`."""
     if row.is_embedded:
         raise errors.Conflict(f"{row.name} comes with the platform: it cannot be removed.", code="model_embedded")
@@ -131,6 +137,7 @@ def remove(*, row: ModelVersion, force: bool = False) -> None:
         )
     folder = folders.base() / row.path
     with transaction.atomic():
+        audit.record_for_installation(actor=actor, action="model.removed", target=row, was_active=row.is_active)
         row.delete()
         _ensure_default(row.task)
         announce()
@@ -142,7 +149,7 @@ def remove(*, row: ModelVersion, force: bool = False) -> None:
         shutil.rmtree(condemned, ignore_errors=True)
 
 
-def reload(*, task: str | None = None, model: str | None = None) -> ReloadOutcome:
+def reload(*, actor: Actor | None, task: str | None = None, model: str | None = None) -> ReloadOutcome:
     """Loads the active models anew, or one task's, or one: in this process before it returns, in the others soon after.
 
     A model whose folder is corrupt or does not load is left as it runs, and is among the failures. Raises `NotFound`
@@ -164,13 +171,23 @@ def reload(*, task: str | None = None, model: str | None = None) -> ReloadOutcom
         reloading = ModelVersion.objects.filter(id__in=ids)
         reloading.exclude(version=EMBEDDED_VERSION).update(status=ModelStatus.REGISTERED)
         reloading.update(generation=F("generation") + 1, last_error="")
+        for row in checked:
+            audit.record_for_installation(actor=actor, action="model.reloaded", target=row)
         for failure in failures:
             ModelVersion.objects.filter(id=failure.row.id).update(status=ModelStatus.FAILED, last_error=failure.reason)
+            _record_refusal(actor, failure)
         announce()
-    failures += _follow_here(checked)
+    for failure in (refused := _follow_here(checked)):
+        _record_refusal(actor, failure)
+    failures += refused
     failed = {failure.row.id for failure in failures}
     reloaded = ModelVersion.objects.filter(id__in=[row_id for row_id in ids if row_id not in failed])
     return ReloadOutcome(tuple(reloaded), tuple(failures))
+
+
+def _record_refusal(actor: Actor | None, failure: Failure) -> None:
+    action = "model.reload_refused"
+    audit.record_for_installation(actor=actor, action=action, target=failure.row, reason=failure.reason)
 
 
 def initialize(*, task: str, warm: bool = False) -> list[Refusal]:

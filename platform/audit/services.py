@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,6 +33,18 @@ def record(*, actor: Actor | None, action: str, target: Model | None = None, **d
 def record_for_organization(organization: Organization, *, action: str, **details: Any) -> None:
     """What an operator did to an organisation from the command line."""
     _entry(organization.id, action, _who(None), organization, details).save(force_insert=True)
+
+
+def record_for_installation(*, actor: Actor | None, action: str, target: Model | None = None, **details: Any) -> None:
+    """What was done to what no organisation owns, such as models: an entry in the trail of the actor's organisation.
+
+    actor: None for somebody at the command line, whose entry the operators see, under the account's name on the machine.
+    """
+    if actor is not None:
+        record(actor=actor, action=action, target=target, **details)
+        return
+    who = {"actor_type": ActorType.SYSTEM, "actor_label": f"{_account()} (command line)"[:254]}
+    _entry(None, action, who, target, details).save(force_insert=True)
 
 
 def record_for_person(
@@ -77,6 +91,14 @@ def _entry(
         request_id=context.request_id.get(),
         details=details,
     )
+
+
+def _account() -> str:
+    """By the system's own word, not by variables that anybody can set."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container, without an entry for it
+        return f"uid {os.getuid()}"
 
 
 def _who(actor: Actor | None) -> dict[str, Any]:

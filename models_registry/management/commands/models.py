@@ -105,13 +105,13 @@ class Command(BaseCommand):
             files=tuple(options["files"] or ()),
             settings=dict(options["set"] or ()),
         )
-        row = installing.pull(name=options["model"], overrides=overrides, progress=self._shows_progress(options))
+        row = installing.pull(actor=None, name=options["model"], overrides=overrides, progress=self._shows_progress(options))
         return self._installed(row, options)
 
     def _import(self, options: dict[str, Any]) -> None:
         source: Path = options["source"]
         with _bar(source.name, installing.import_size(source), self._shows_progress(options)) as progress:
-            row = installing.import_model(source=source, progress=progress)
+            row = installing.import_model(actor=None, source=source, progress=progress)
         self._installed(row, options)
 
     def _export(self, options: dict[str, Any]) -> None:
@@ -123,21 +123,21 @@ class Command(BaseCommand):
     def _installed(self, row: ModelVersion, options: dict[str, Any]) -> None:
         self.stdout.write(f"{row.reference} is installed in {folders.base() / row.path}.")
         if options["activate"]:
-            self._activated(services.activate(row=row, default=options["default"]), options)
+            self._activated(services.activate(actor=None, row=row, default=options["default"]), options)
 
     # ── Serving ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _activate(self, options: dict[str, Any]) -> None:
         folders.synchronise_rows()
         row = selectors.find_version(options["model"], task=options["task"])
-        self._activated(services.activate(row=row, default=options["default"]), options)
+        self._activated(services.activate(actor=None, row=row, default=options["default"]), options)
 
     def _activated(self, row: ModelVersion, options: dict[str, Any]) -> None:
         self.stdout.write(f"{row.reference} is active{', and the default' if row.is_default else ''}.")
         self._await([row], options)
 
     def _reload(self, options: dict[str, Any]) -> None:
-        outcome = services.reload(task=options["task"], model=options["model"])
+        outcome = services.reload(actor=None, task=options["task"], model=options["model"])
         for row in outcome.reloaded:
             self.stdout.write(f"{row.reference} is to be loaded anew.")
         for failure in outcome.failed:
@@ -163,7 +163,7 @@ class Command(BaseCommand):
     def _remove(self, options: dict[str, Any]) -> None:
         folders.synchronise_rows()
         row = selectors.find_version(options["model"], task=options["task"])
-        services.remove(row=row, force=options["force"])
+        services.remove(actor=None, row=row, force=options["force"])
         self.stdout.write(f"{row.reference} is removed.")
 
     def _verify(self, options: dict[str, Any]) -> None:
