@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +16,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ml import runtime as ml_runtime
 from models_registry import folders, runtime
 from models_registry.models import ModelVersion
 from tests.conftest import OWNED_AUDIO, Client, Tenant, error_of
-from tests.models.support import models
+from tests.ml import tiny_voices
+from tests.models.support import models, version_of
 from tests.platform_process import Platform, environment, manage, running
 
 CLIP = OWNED_AUDIO / "weather.flac"
@@ -29,18 +33,24 @@ def transcribe(client: Client, **fields: str) -> httpx.Response:
     return client.post("/stt/transcribe", files={"audio_file": (CLIP.name, CLIP.read_bytes())}, data=fields)
 
 
+def synthesize(client: Client, **fields: str) -> httpx.Response:
+    return client.post("/tts/synthesize", json={"text": "The river was high.", **fields})
+
+
 @contextmanager
-def requests_under_way(tenant: Tenant, **fields: str) -> Iterator[Counter]:
-    """Four clients that transcribe without a pause; counts (status, text) of every answer."""
+def requests_under_way(
+    tenant: Tenant, send: Callable[..., httpx.Response] = transcribe, *, shown: str = "text", **fields: str
+) -> Iterator[Counter]:
+    """Four clients that send without a pause; counts (status, what was `shown`) of every answer."""
     answers: Counter = Counter()
     stop, first = threading.Event(), threading.Barrier(5)
 
     def client_loop() -> None:
-        client = tenant.key("stt")
+        client = tenant.key()
         waited = False
         while not stop.is_set():
-            answer = transcribe(client, **fields)
-            answers[answer.status_code, answer.json().get("text")] += 1
+            answer = send(client, **fields)
+            answers[answer.status_code, answer.json().get(shown)] += 1
             if not waited:
                 first.wait(PATIENCE)
                 waited = True
@@ -56,8 +66,8 @@ def requests_under_way(tenant: Tenant, **fields: str) -> Iterator[Counter]:
         loop.result()
 
 
-def served_version() -> str:
-    (report,) = [report for report in runtime.current.reports() if report.name == "tiny"]
+def served_version(name: str = "tiny") -> str:
+    (report,) = [report for report in runtime.current.reports() if report.name == name]
     return report.version
 
 
@@ -96,6 +106,33 @@ def test_versions_swap_and_roll_back_under_load(tenant: Tenant, folder: Callable
     row = ModelVersion.objects.get(name="tiny", version="1")
     assert (row.is_active, row.status, row.loaded_at is not None) == (True, "ready", True)
     assert row.memory_bytes is not None
+
+
+@pytest.fixture(scope="module")
+def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_voices.sherpa_styled(tmp_path_factory.mktemp("voice") / "model", format="kitten", name="voice").path
+
+
+def test_voices_swap_and_roll_back_under_load(tenant: Tenant, voice: Path, tmp_path: Path) -> None:
+    models("import", voice)
+    models("import", version_of(voice, tmp_path / "2", name="voice", version="2"), "--no-activate")
+    with requests_under_way(tenant, synthesize, shown="model", model="voice") as answers:
+        with ml_runtime.pool.acquire("tts/voice") as engine:
+            first = weakref.ref(engine)
+        del engine
+        models("activate", "voice@2")
+        wait_for(lambda: served_version("voice") == "2")
+        body = tenant.user("admin").post("/models/reload", json={"model": "voice"}).json()
+        assert ([(model["name"], model["version"]) for model in body["reloaded"]], body["failed"]) == (
+            [("voice", "2")],
+            [],
+        )
+        models("activate", "voice@1")
+        wait_for(lambda: served_version("voice") == "1")
+        wait_for(lambda: gc.collect() >= 0 and first() is None)
+    assert set(answers) == {(200, "voice")}, answers
+    assert answers.total() > 12
+    assert ModelVersion.objects.get(name="voice", version="2").memory_bytes is None
 
 
 def test_corrupt_folder_is_refused_and_the_running_version_stays(tenant: Tenant, folder: Callable[..., Path]) -> None:

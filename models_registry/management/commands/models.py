@@ -105,7 +105,9 @@ class Command(BaseCommand):
             files=tuple(options["files"] or ()),
             settings=dict(options["set"] or ()),
         )
-        row = installing.pull(actor=None, name=options["model"], overrides=overrides, progress=self._shows_progress(options))
+        row = installing.pull(
+            actor=None, name=options["model"], overrides=overrides, progress=self._shows_progress(options)
+        )
         return self._installed(row, options)
 
     def _import(self, options: dict[str, Any]) -> None:
