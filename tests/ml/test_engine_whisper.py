@@ -1,5 +1,6 @@
 """Both Whisper engines on one set of weights, trained to know the four clips of `tests/audio` by heart."""
 
+import ctypes
 import json
 import threading
 from dataclasses import replace
@@ -11,7 +12,7 @@ pytest.importorskip("whisper", reason="openai-whisper comes with requirements-to
 import torch
 
 from ml import artifacts, engines, errors
-from ml.stt.engines import whisper
+from ml.stt.engines import whisper, whisper_ctranslate2
 from ml.stt.engines.base import Recognizer, Window
 from tests.ml import tiny_whisper
 from tests.ml.stt_support import owned_clips, pcm_of, silence
@@ -360,6 +361,16 @@ def test_broken_folder_is_refused(folders, tmp_path, format, name):
     folder = broken(folders[format], tmp_path / "broken", BREAKS[format][name])
     with pytest.raises(errors.ModelInvalid):
         engines.load(folder)
+
+
+def test_missing_gpu_library_is_named():
+    try:
+        ctypes.CDLL(whisper_ctranslate2.CUBLAS)
+    except OSError:
+        with pytest.raises(errors.EngineUnavailable, match="nvidia-cublas-cu12"):
+            whisper_ctranslate2.load_cublas()
+    else:
+        whisper_ctranslate2.load_cublas()
 
 
 @pytest.mark.gpu

@@ -6,8 +6,12 @@ itself, so one model serves several threads.
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import json
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,12 +30,14 @@ COMPUTE_TYPES = (
 MAGIC = "WhisperSpec"
 TEXT_POSITIONS = 448
 MAX_JSON_BYTES = 64 << 20
+CUBLAS = "libcublas.so.12"
+"""What the library's wheels are built for; newer builds of torch bring another."""
 
 __all__ = ["capabilities", "load"]
 
 
 def load(folder: ModelFolder) -> WhisperRecognizer:
-    """Raises `ModelInvalid`."""
+    """Raises `ModelInvalid`; `EngineUnavailable` where a GPU's libraries are missing."""
     declared = capabilities(folder.manifest)
     settings = read_settings(folder.manifest, WhisperSettings)
     check_folder(folder)
@@ -71,6 +77,22 @@ def read_json(folder: ModelFolder, file: str) -> Any:
         raise errors.ModelInvalid(f"{folder.manifest.id}: {file} cannot be read: {error}") from None
 
 
+def load_cublas() -> None:
+    """CTranslate2 opens it by name at its first product, and pip installs it on no search path: so it is opened before.
+
+    Raises `EngineUnavailable`.
+    """
+    installed = importlib.util.find_spec("nvidia")
+    folders = [Path(folder) / "cublas" / "lib" for folder in (installed and installed.submodule_search_locations) or ()]
+    for path in (CUBLAS, *(str(folder / CUBLAS) for folder in folders)):
+        with suppress(OSError):
+            ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+            return
+    raise errors.EngineUnavailable(
+        f"CTranslate2 needs {CUBLAS} on a GPU (pip install nvidia-cublas-cu12); or set the model's device to cpu."
+    )
+
+
 class Backend:
     """See `ml.stt.engines.whisper.Backend`."""
 
@@ -85,6 +107,8 @@ class Backend:
         if settings.compute_type not in COMPUTE_TYPES:
             raise errors.ModelInvalid(f"{name}: compute_type must be one of {', '.join(COMPUTE_TYPES)}.")
         device, _, index = devices.resolve(settings.device).partition(":")
+        if device != devices.CPU:
+            load_cublas()
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(folder.file("tokenizer.json")))
             self._model = ctranslate2.models.Whisper(
