@@ -24,7 +24,7 @@ from common import db, errors, storage
 from common.concurrency import in_request_context
 from jobs import batches
 from jobs import services as jobs
-from jobs.models import UNFINISHED
+from jobs.models import UNFINISHED, JobStatus
 from jobs.monitor import Watch, monitor
 from ml import stt as engine
 from ml.errors import AudioEmpty, AudioError, MlError
@@ -348,10 +348,12 @@ def _save(job: SttJob, transcript: Transcript) -> SttJob:
 
 
 def _discard_audio(job: SttJob) -> None:
-    audio = job.audio
-    storage.delete(job.reference_key)
-    if audio is not None:
+    """Unless the job was taken over: then the audio is another worker's to judge."""
+    audio, mine = job.audio, SttJob.objects.filter(id=job.id, status=JobStatus.PROCESSING, attempts=job.attempts)
+    if audio is None or not mine.update(audio=None):
+        return
+    job.audio = None
+    audio.delete()
+    with db.released():
+        storage.delete(job.reference_key)
         storage.delete(audio.key)
-        SttJob.objects.filter(id=job.id).update(audio=None)
-        audio.delete()
-        job.audio = None

@@ -93,10 +93,22 @@ def submit(*, actor: Actor, request: SynthesisRequest, batch_id: uuid.UUID | Non
 
 def run(*, job: TtsJob) -> None:
     """Speaks a job that a worker has claimed. Raises what goes wrong; the queue decides what becomes of the job."""
+    if job.attempts > 1:
+        _take_new_key(job)
     stop = threading.Event()
     options = SynthesisOptions(voice=job.voice, model=job.model, sample_rate=job.sample_rate, **job.options)
     caller = _caller(job.organization_id, "batch")
     _speak(job, engine.synthesize(job.text, options, caller=caller, cancel=stop), stop)
+
+
+def _take_new_key(job: TtsJob) -> None:
+    """Each attempt stores its audio under a key of its own: a worker that was thought dead may still be writing."""
+    left, job.audio_key = job.audio_key, storage.new_key(job.organization_id, "tts", audio.EXTENSIONS[job.format])
+    mine = TtsJob.objects.filter(id=job.id, status=JobStatus.PROCESSING, attempts=job.attempts)
+    if not mine.update(audio_key=job.audio_key):
+        raise Cancelled("The job was cancelled or taken over.")
+    with db.released():
+        storage.delete(left)
 
 
 def _speak(
@@ -111,7 +123,16 @@ def _speak(
             storage.save(job.audio_key, file)
         job.duration_seconds = encoded.duration_seconds
         job.timings = timer.timings()
-        return jobs.succeed(job, metered=timer.metered(job.characters))
+        return _succeed(job, timer.metered(job.characters))
+
+
+def _succeed(job: TtsJob, metered: Metered) -> TtsJob:
+    """Ends a job whose audio is stored. The audio of one that was cancelled, deleted or taken over is not kept."""
+    try:
+        return jobs.succeed(job, metered=metered)
+    except Cancelled:
+        storage.delete(job.audio_key)
+        raise
 
 
 # ── One text, streamed ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -182,7 +203,7 @@ class _Teed:
             storage.save(self._job.audio_key, self._copy)
         self._job.duration_seconds = self._timer.audio_seconds
         self._job.timings = self._timer.timings()
-        jobs.succeed(self._job, metered=self._timer.metered(self._job.characters))
+        _succeed(self._job, self._timer.metered(self._job.characters))
 
 
 # ── Many texts ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -18,7 +18,11 @@ def _s3_client() -> object:
     return Config(**_S3_TIMEOUTS)
 
 
-_FILES = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": MEDIA_ROOT}}
+# Keys are random, so that only an attempt that broke off is ever written over.
+_FILES = {
+    "BACKEND": "django.core.files.storage.FileSystemStorage",
+    "OPTIONS": {"location": MEDIA_ROOT, "allow_overwrite": True},
+}
 _S3 = {
     "BACKEND": "storages.backends.s3.S3Storage",
     "OPTIONS": {
