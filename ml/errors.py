@@ -13,6 +13,7 @@
     ├─ EngineFailed               500  engine_failed
     │  └─ EngineFault             503  engine_fault        (the engine itself broke, e.g. CUDA; it is loaded again)
     ├─ EngineUnavailable          503  engine_unavailable  (try again later)
+    ├─ DiskFull                   503  storage_full        (no room for temporary files)
     ├─ ModelInvalid               409  model_invalid       (a model folder that cannot be served)
     └─ Cancelled                  499  cancelled           (the caller left; never sent to a client)
 
@@ -89,6 +90,11 @@ class EngineFault(EngineFailed):
 
 class EngineUnavailable(MlError):
     code = "engine_unavailable"
+    status = 503
+
+
+class DiskFull(MlError):
+    code = "storage_full"
     status = 503
 
 

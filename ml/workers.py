@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import importlib
 import logging
 import os
@@ -232,12 +233,21 @@ def _main(fd: int, target: str, memory_bytes: int) -> None:
                 reply = {"result": getattr(instance, method)(*args)}
             except errors.MlError as error:
                 reply = {"error": [error.code, error.message, error.param]}
+            except OSError as error:
+                reply = {"error": _of_system(error)}
             except MemoryError:
                 reply = {"error": ["engine_failed", "The engine ran out of memory.", None]}
             except Exception as error:
                 log.exception("worker call failed")
                 reply = {"error": ["engine_failed", f"{type(error).__name__}: {error}", None]}
             connection.send_bytes(msgpack.packb(reply))
+
+
+def _of_system(error: OSError) -> list[str | None]:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ["storage_full", "There is no room left for temporary files.", None]
+    log.error("worker call failed", exc_info=error)
+    return ["engine_failed", f"{type(error).__name__}: {error}", None]
 
 
 def _harden(memory_bytes: int) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFilesSent
-from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
@@ -22,7 +22,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.actors import Access, Actor
-from common import errors
+from common import errors, outages
 from ml.errors import Cancelled, MlError
 
 log = logging.getLogger(__name__)
@@ -89,10 +89,13 @@ def paginated_schema(serializer: type[serializers.BaseSerializer], *filters: Ope
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Any expected error as the contract's answer; None for a fault, which Django turns into `server_error`."""
+    outage = outages.recognise(error)
     answer = error_response(error)
     if answer is None:
         return None
-    if answer.status_code >= 500:
+    if outage:
+        log.error("request failed: %s", outages.reason(error), extra={"status": answer.status_code})
+    elif answer.status_code >= 500:
         log.error("request failed", exc_info=error, extra={"status": answer.status_code})
     # Whatever the view answers with otherwise (CSV, YAML, a page): an error is JSON.
     request = context["request"]
@@ -103,6 +106,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 def error_response(error: BaseException) -> Response | None:
     """The answer to an expected error; None for a fault."""
     answer: Response | None = None
+    error = outages.recognise(error) or error
     match error:
         case errors.ApiError():
             retry_after = error.retry_after_seconds
@@ -135,7 +139,6 @@ _FOREIGN_ERRORS: dict[tuple[type[Exception], ...], tuple[int, str, str]] = {
     (SuspiciousOperation,): _MALFORMED,
     (RequestDataTooBig, TooManyFilesSent): _TOO_BIG,
     (UnreadablePostError,): (400, "upload_incomplete", "The request's body ended before its end."),
-    (OperationalError, InterfaceError): (503, "database_unavailable", "The database does not answer; try again."),
 }
 
 
@@ -208,5 +211,10 @@ def page_not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
+    """Called by Django while it handles the exception."""
+    if outage := outages.recognise(sys.exc_info()[1]):
+        answer = error_answer(outage.status, outage.code, outage.message)
+        answer["Retry-After"] = "2"
+        return answer
     log.exception("unhandled exception", extra={"path": request.path})
     return error_answer(500, "internal_error", "Something went wrong here; it is logged under this request id.")

@@ -10,6 +10,7 @@
     ├─ QuotaExceeded       402 quota_exceeded
     ├─ RateLimited         429 rate_limited        (Retry-After)
     └─ Unavailable         503 unavailable         (Retry-After)
+       └─ StorageFull      503 storage_full
 
 `ml.errors.MlError` is a tree of its own with the same fields (code, status, message, param); `common.api` translates
 both at the edge. A `code` is stable and for programs, a `message` one clear sentence for people.
@@ -86,6 +87,10 @@ class RateLimited(ApiError):
 class Unavailable(ApiError):
     status = 503
     code = "unavailable"
+
+
+class StorageFull(Unavailable):
+    code = "storage_full"
 
 
 _TYPES = {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from common import api, context
+from common import api, context, outages
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if not is_page(request):
         return api.server_error(request)
     log.exception("unhandled exception", extra={"path": request.path})
+    if outage := outages.recognise(sys.exc_info()[1]):
+        page = error_page(outage.status, "Not available at the moment", outage.message)
+        page["Retry-After"] = "2"
+        return page
     return error_page(
         500, "Something went wrong here", "It is logged. Try again; if it persists, report the request id."
     )

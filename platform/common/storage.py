@@ -18,7 +18,7 @@ from django.core.files.storage import FileSystemStorage, default_storage
 from django.http import HttpRequest
 from django.utils import timezone
 
-from common import errors
+from common import errors, outages
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +32,13 @@ def new_key(organization_id: uuid.UUID, task: str, extension: str) -> str:
 
 
 def save(key: str, content: IO[bytes]) -> None:
-    """Stores the file under exactly `key`; Unavailable when the storage does not take it."""
+    """Stores the file under exactly `key`; Unavailable or StorageFull when the storage does not take it."""
     try:
         stored = default_storage.save(key, content if isinstance(content, File) else File(content, name=key))
     except Exception as error:  # each backend has errors of its own: OSError, botocore's, …
-        raise errors.Unavailable(
-            "The audio storage does not answer; try again.", code="storage_unavailable", retry_after_seconds=5
-        ) from error
+        if isinstance(default_storage, FileSystemStorage):
+            delete(key)  # what was written before the disk was full
+        raise _unavailable(error) from error
     if stored != key:  # cannot happen with 192 random bits; a silent rename would lose the audio
         raise errors.Unavailable("The audio storage refused the key.", code="storage_unavailable")
 
@@ -75,9 +75,12 @@ def is_writable() -> None:
 
 @contextmanager
 def local_copy(key: str) -> Iterator[Path]:
-    """A path that the object can be read at: its own on a file system, a temporary download otherwise."""
+    """A path that the object can be read at: its own on a file system, a temporary download otherwise.
+
+    Raises NotFound, Unavailable, and OSError when there is no room for the download.
+    """
     if isinstance(default_storage, FileSystemStorage):
-        yield Path(default_storage.path(key))
+        yield _existing(Path(default_storage.path(key)))
         return
     with tempfile.NamedTemporaryFile(suffix=Path(key).suffix) as file:
         for chunk in read_range(key, 0, size(key) - 1):
@@ -86,25 +89,48 @@ def local_copy(key: str) -> Iterator[Path]:
         yield Path(file.name)
 
 
+def _existing(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.parent.is_dir():  # nothing of that month is there: a disk that is not mounted
+        raise errors.Unavailable("The audio storage is not there.", code="storage_unavailable", retry_after_seconds=5)
+    raise errors.NotFound("The audio has been deleted.", code="audio_deleted")
+
+
 def size(key: str) -> int:
-    """Bytes; NotFound when there is no such object."""
+    """Bytes; NotFound when there is no such object, Unavailable when the storage does not say."""
     try:
+        if isinstance(default_storage, FileSystemStorage):
+            _existing(Path(default_storage.path(key)))
         return default_storage.size(key)
-    except FileNotFoundError:
-        raise errors.NotFound("The audio has been deleted.", code="audio_deleted") from None
+    except errors.ApiError:
+        raise
     except Exception as error:
-        if _is_missing(error):
-            raise errors.NotFound("The audio has been deleted.", code="audio_deleted") from None
-        raise errors.Unavailable("The audio storage does not answer.", code="storage_unavailable") from error
+        raise _missing_or_unavailable(error) from error
 
 
 def read_range(key: str, first: int, last: int) -> Iterator[bytes]:
-    """The bytes `first` to `last`, both included, in chunks. An S3 store is asked for just these."""
+    """The bytes `first` to `last`, both included, in chunks. An S3 store is asked for just these.
+
+    Raises as `size` does, also between chunks.
+    """
     bucket = getattr(default_storage, "bucket", None)
-    if bucket is None:
-        return _read_file(default_storage.open(key, "rb"), first, last)
-    body = bucket.Object(key).get(Range=f"bytes={first}-{last}")["Body"]
-    return body.iter_chunks(CHUNK_BYTES)
+    try:
+        if bucket is None:
+            return _read_file(default_storage.open(key, "rb"), first, last)
+        body = bucket.Object(key).get(Range=f"bytes={first}-{last}")["Body"]
+    except Exception as error:
+        raise _missing_or_unavailable(error) from error
+    return _read_body(body)
+
+
+def _read_body(body: Any) -> Iterator[bytes]:
+    try:
+        yield from body.iter_chunks(CHUNK_BYTES)
+    except Exception as error:  # the connection broke
+        raise _unavailable(error) from error
+    finally:
+        body.close()
 
 
 def _read_file(file: Any, first: int, last: int) -> Iterator[bytes]:
@@ -116,9 +142,19 @@ def _read_file(file: Any, first: int, last: int) -> Iterator[bytes]:
             yield chunk
 
 
-def _is_missing(error: Exception) -> bool:
+def _missing_or_unavailable(error: Exception) -> errors.ApiError:
     code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
-    return str(code) in ("404", "NoSuchKey", "NotFound")
+    if isinstance(error, FileNotFoundError) or str(code) in ("404", "NoSuchKey", "NotFound"):
+        return errors.NotFound("The audio has been deleted.", code="audio_deleted")
+    return _unavailable(error)
+
+
+def _unavailable(error: Exception) -> errors.ApiError:
+    if outages.is_full(error):
+        return errors.StorageFull("The audio storage is full; try again later.", retry_after_seconds=30)
+    return errors.Unavailable(
+        "The audio storage does not answer; try again.", code="storage_unavailable", retry_after_seconds=5
+    )
 
 
 # ── Signed URLs ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,6 @@ client leaves, the disk is full or the view refuses.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import shutil
 import tempfile
@@ -26,7 +25,7 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.db import connection
 from django.http import HttpRequest
 
-from common import errors
+from common import errors, outages
 
 AHEAD_BYTES = 1024 * 1024
 """What of a body may be in memory before the sender has to wait."""
@@ -244,10 +243,8 @@ def _require_space(needed_bytes: int) -> None:
 
 
 def _translated(error: OSError) -> Exception:
-    return _full() if error.errno in (errno.ENOSPC, errno.EDQUOT) else error
+    return _full() if outages.is_full(error) else error
 
 
-def _full() -> errors.Unavailable:
-    return errors.Unavailable(
-        "There is no room for the upload; try again later.", code="storage_full", retry_after_seconds=60
-    )
+def _full() -> errors.StorageFull:
+    return errors.StorageFull("There is no room for the upload; try again later.", retry_after_seconds=60)

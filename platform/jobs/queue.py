@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from analytics import quota
 from analytics.models import Reservation
-from common import context, errors
+from common import context, errors, outages
 from jobs import selectors, services
 from jobs.models import MODELS, UNFINISHED, Job, JobStatus
 from jobs.monitor import LEASE_SECONDS
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 RUNNERS = {"tts": "tts.services", "stt": "stt.services"}
 """Modules whose `run(job=…)` computes a claimed job and ends it as succeeded, or raises."""
 
+LONGEST_WAIT_SECONDS = 60
+"""Until a job is tried again that could not be run."""
 SLOT_WAIT_SECONDS = 2
 """When a job tries again that found as many of its organisation's jobs running as may."""
 
@@ -81,6 +83,8 @@ def _claim(kind: str, job_id: uuid.UUID) -> Job | None:
     if job is None or not claimed:
         if job is not None and job.status == JobStatus.PROCESSING:
             raise Later(int(LEASE_SECONDS))
+        if job is not None and job.status == JobStatus.CANCELLED:
+            services.end_cancelled(job)  # in place of a worker that died before it could
         return None
     if job.attempts > settings.JOB_MAX_ATTEMPTS:
         services.end_without_result(
@@ -103,9 +107,7 @@ def _wait_for_slot(job: Job) -> None:
         services.lock_organization(job.organization_id)
         if selectors.count_running(job.organization_id) <= limit:
             return
-        type(job)._default_manager.filter(id=job.id, status=JobStatus.PROCESSING, attempts=job.attempts).update(
-            status=JobStatus.QUEUED, attempts=F("attempts") - 1, started_at=None, worker=""
-        )
+        _hand_back(job, counted=False)
     raise Later(SLOT_WAIT_SECONDS)
 
 
@@ -114,31 +116,54 @@ def _run_claimed(job: Job) -> None:
     try:
         runner(job=job)
     except Cancelled:
-        if _draining:
-            _hand_back(job, "the worker is being stopped")
+        if _draining and _hand_back(job, counted=False):
+            log.info("job goes back to the queue: the worker is being stopped", extra={"job_id": str(job.id)})
             raise Later(1) from None
         services.end_cancelled(job)
-    except (EngineUnavailable, EngineFailed, errors.Unavailable) as error:
+    except Exception as error:
+        _failed(job, error)
+
+
+def _failed(job: Job, error: Exception) -> None:
+    """What becomes of a job whose computing raised `error`: it waits, is tried again, or has failed."""
+    outage = outages.recognise(error)
+    if outage is not None:
+        _wait_out(job, outage)
+    elif isinstance(error, EngineUnavailable | EngineFailed):
         _retry_or_fail(job, error.code, error.message)
-    except (MlError, errors.ApiError) as error:
+    elif isinstance(error, MlError | errors.ApiError):
         services.end_without_result(job, status=JobStatus.FAILED, code=error.code, message=error.message)
-    except Exception:
-        log.exception("job failed", extra={"job_id": str(job.id), "attempt": job.attempts})
+    else:
+        log.error("job failed", exc_info=error, extra={"job_id": str(job.id), "attempt": job.attempts})
         _retry_or_fail(job, "internal_error", "A fault of the server.")
+
+
+def _wait_out(job: Job, outage: errors.ApiError) -> None:
+    """A storage or a database that is away is no fault of the job's: it waits, the longer the longer it has waited."""
+    age = (timezone.now() - job.created_at).total_seconds()
+    if age > settings.JOB_PATIENCE_HOURS * 3600:
+        services.end_without_result(job, status=JobStatus.FAILED, code=outage.code, message=outage.message)
+        return
+    log.warning("job waits: %s", outage.message, extra={"job_id": str(job.id)})
+    _hand_back(job, counted=False)
+    raise Later(round(min(LONGEST_WAIT_SECONDS, 2 + age / 4)))
 
 
 def _retry_or_fail(job: Job, code: str, message: str) -> None:
     if job.attempts >= settings.JOB_MAX_ATTEMPTS:
         services.end_without_result(job, status=JobStatus.FAILED, code=code, message=message)
         return
-    _hand_back(job, message)
-    raise Later(min(60, 2**job.attempts))
+    log.warning("job is tried again: %s", message, extra={"job_id": str(job.id), "attempt": job.attempts})
+    _hand_back(job, counted=True)
+    raise Later(min(LONGEST_WAIT_SECONDS, 2**job.attempts))
 
 
-def _hand_back(job: Job, why: str) -> None:
-    log.warning("job goes back to the queue", extra={"job_id": str(job.id), "attempt": job.attempts, "reason": why})
-    type(job)._default_manager.filter(id=job.id, status=JobStatus.PROCESSING, attempts=job.attempts).update(
-        status=JobStatus.QUEUED, progress=0, stage="", worker=""
+def _hand_back(job: Job, *, counted: bool) -> bool:
+    """Queues a claimed job again; False when it is no longer ours. counted: whether this was one of its attempts."""
+    ours = type(job)._default_manager.filter(id=job.id, status=JobStatus.PROCESSING, attempts=job.attempts)
+    attempts = job.attempts if counted else job.attempts - 1
+    return bool(
+        ours.update(status=JobStatus.QUEUED, attempts=attempts, progress=0, stage="", worker="", started_at=None)
     )
 
 

@@ -20,7 +20,7 @@ from accounts.models import Organization
 from analytics import quota
 from analytics import services as usage
 from audit import services as audit
-from common import context, db, errors
+from common import context, db, errors, outages
 from jobs import announcing, selectors
 from jobs.models import UNFINISHED, Job, JobStatus
 from ml.errors import Cancelled, MlError
@@ -34,6 +34,9 @@ _KEPT = ("id", "created_at", "organization_id", "heartbeat_at", "attempts")
 SLOT_RETRY_SECONDS = 2
 BATCH_SLOT_SECONDS = 60
 """How long an item of a batch waits for others of its organisation to end."""
+
+PATIENCE_SECONDS, QUEUED_PATIENCE_SECONDS = 15, 300
+"""How long the end of a job is tried to be written while the database does not answer."""
 
 SomeJob = TypeVar("SomeJob", bound=Job)
 
@@ -121,9 +124,14 @@ def ending(job: Job) -> Iterator[None]:
     except (MlError, errors.ApiError) as error:
         end_without_result(job, status=JobStatus.FAILED, code=error.code, message=error.message)
         raise
-    except BaseException:
+    except BaseException as error:
         log.exception("job failed", extra={"job_id": str(job.id)})
-        end_without_result(job, status=JobStatus.FAILED, code="internal_error", message="A fault of the server.")
+        known = outages.recognise(error) or errors.ApiError("A fault of the server.")
+        # A database that did not answer has been waited for.
+        patience = 0 if isinstance(error, outages.DATABASE_ERRORS) else PATIENCE_SECONDS
+        end_without_result(
+            job, status=JobStatus.FAILED, code=known.code, message=known.message, patience_seconds=patience
+        )
         raise
 
 
@@ -133,28 +141,39 @@ def succeed(job: SomeJob, *, metered: usage.Metered, save_result: Callable[[], N
     The job's changed fields are those that the caller set on `job`.
     """
     job.status, job.finished_at, job.progress, job.stage = JobStatus.SUCCEEDED, timezone.now(), 1.0, ""
-    with transaction.atomic():
-        if not _end(job):
-            raise Cancelled("The job was cancelled or deleted while it ran.")
+
+    def write() -> None:
         save_result()
         usage.record(job=job, metered=metered)
         announcing.ended(job)
+
+    if not _end(job, write):
+        raise Cancelled("The job was cancelled or deleted while it ran.")
     return job
 
 
-def end_without_result(job: Job, *, status: str, code: str, message: str, metered: usage.Metered | None = None) -> bool:
+def end_without_result(
+    job: Job,
+    *,
+    status: str,
+    code: str,
+    message: str,
+    metered: usage.Metered | None = None,
+    patience_seconds: float | None = None,
+) -> bool:
     """Ends a job as failed or cancelled; False when it had ended already.
 
     metered: what was computed before a cancellation; a failure bills nothing.
+    patience_seconds: how long a database that does not answer is waited for, where not as usual.
     """
     job.status, job.finished_at = status, timezone.now()
     job.error_code, job.error_message = code, message
-    with transaction.atomic():
-        ended = _end(job)
-        if ended:
-            usage.record(job=job, metered=metered or usage.Metered())
-            announcing.ended(job)
-    return ended
+
+    def write() -> None:
+        usage.record(job=job, metered=metered or usage.Metered())
+        announcing.ended(job)
+
+    return _end(job, write, patience_seconds)
 
 
 def cancel(job: Job, *, actor: Actor | None) -> bool:
@@ -198,10 +217,24 @@ def end_cancelled(job: Job, *, code: str = "cancelled", message: str = "The job 
             usage.record(job=job, metered=metered)
 
 
-def _end(job: Job) -> bool:
-    """Writes all of the row's plain fields, unless the job has ended or was taken over: the state machine's guard."""
+def _end(job: Job, write: Callable[[], None], patience_seconds: float | None = None) -> bool:
+    """Writes all of the row's plain fields, unless the job has ended or was taken over: the state machine's guard.
+
+    `write` adds, in the same transaction, what belongs to the end. A database that does not answer is waited for.
+    """
     fields = {
         field.attname: getattr(job, field.attname) for field in job._meta.concrete_fields if field.attname not in _KEPT
     }
-    rows = type(job)._default_manager.filter(id=job.id, status__in=UNFINISHED, attempts=job.attempts)
-    return bool(rows.update(**fields))
+    rows = type(job)._default_manager.filter(id=job.id, attempts=job.attempts)
+
+    def once() -> bool:
+        with transaction.atomic():
+            if rows.filter(status__in=UNFINISHED).update(**fields):
+                write()
+                return True
+        # Written before, by a transaction whose answer was lost.
+        return rows.filter(status=job.status, finished_at=job.finished_at).exists()
+
+    if patience_seconds is None:
+        patience_seconds = QUEUED_PATIENCE_SECONDS if job.is_async else PATIENCE_SECONDS
+    return db.persistently(once, seconds=patience_seconds)

@@ -7,15 +7,19 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from procrastinate import App
+from procrastinate import App, JobContext
 from procrastinate.contrib.django import app
 from procrastinate.exceptions import ConnectorException
+from procrastinate.middleware import AsyncCallNext
+from procrastinate.worker import Worker
 
-from common import uploads
+from common import db, uploads
 from jobs import batches, idempotency, queue
+from jobs.connector import PatientConnector, be_patient
 from jobs.events import listeners
 from jobs.monitor import HEARTBEAT_SECONDS, LEASE_SECONDS, monitor
 from jobs.services import WORKER_NAME
@@ -38,6 +42,8 @@ async def run_worker(
 ) -> None:
     """Takes jobs until `stop` is set; then gives those that run DRAIN_SECONDS to end, and hands back the rest."""
     queue.drain(False)
+    be_patient(True)
+    db.stopping.clear()
     while not stop.is_set():
         working = asyncio.ensure_future(_work(queues, concurrency or settings.WORKER_CONCURRENCY))
         stopping = asyncio.ensure_future(stop.wait())
@@ -51,21 +57,56 @@ async def run_worker(
 
 
 async def _work(queues: Sequence[str] | None, concurrency: int) -> None:
-    loop = asyncio.get_running_loop()
-    connector = await loop.run_in_executor(None, app.connector.get_worker_connector)  # type: ignore[attr-defined]
+    connector = await asyncio.get_running_loop().run_in_executor(None, PatientConnector)
+    running = _Running(connector)
     async with app.with_connector(connector).open_async() as worker_app:
-        recovering = asyncio.ensure_future(_recover(worker_app))
+        recovering = asyncio.ensure_future(_recover(worker_app, running))
         try:
             async with asyncio.TaskGroup() as group:  # when one fails the other stops, and both connect again
                 for names, places in ((SPEECH_QUEUES, concurrency), (BACKGROUND_QUEUES, BACKGROUND_CONCURRENCY)):
                     taken = [name for name in names if not queues or name in queues]
                     if taken:
-                        group.create_task(_take(worker_app, taken, places))
+                        group.create_task(_take(worker_app, taken, places, running))
         finally:
             recovering.cancel()
 
 
-async def _take(worker_app: App, queues: list[str], concurrency: int) -> None:
+class _Running:
+    """The tasks that run in this process."""
+
+    def __init__(self, connector: PatientConnector) -> None:
+        self._connector = connector
+        self._tasks: set[int | None] = set()
+        self._missed: set[int | None] = set()
+
+    async def watch(self, proceed: AsyncCallNext, context: JobContext, worker: Worker) -> Any:
+        """A middleware of the worker: everything that it runs passes here."""
+        self._tasks.add(context.job.id)
+        try:
+            return await proceed()
+        finally:
+            self._tasks.discard(context.job.id)
+
+    async def give_back(self, worker_app: App) -> None:
+        """Tasks that the database gave to this process, which never heard of it: the connection was lost just then.
+
+        One that has only just begun or ended does not run either, and so is looked at twice.
+        """
+        taken = [
+            task
+            for number in self._connector.workers
+            for task in await worker_app.job_manager.list_jobs_async(status="doing", worker_id=number)
+            if task.id not in self._tasks
+        ]
+        for task in taken:
+            if task.id in self._missed:
+                log.warning("a task was taken without its worker's knowledge", extra={"task": task.call_string})
+                with suppress(ConnectorException):  # it ended just now
+                    await worker_app.job_manager.retry_job(task)
+        self._missed = {task.id for task in taken}
+
+
+async def _take(worker_app: App, queues: list[str], concurrency: int, running: _Running) -> None:
     await worker_app.run_worker_async(
         queues=queues,
         concurrency=concurrency,
@@ -75,10 +116,12 @@ async def _take(worker_app: App, queues: list[str], concurrency: int) -> None:
         update_heartbeat_interval=HEARTBEAT_SECONDS,
         stalled_worker_timeout=LEASE_SECONDS,
         delete_jobs="successful",
+        worker_middleware=[running.watch],
     )
+    raise ConnectionError("The worker stopped by itself.")  # as it does when a part of it fails; it raises nothing
 
 
-async def _recover(worker_app: App) -> None:
+async def _recover(worker_app: App, running: _Running) -> None:
     """Gives the tasks of workers that died to others. Every worker does this; whoever comes second changes nothing."""
     manager, loop = worker_app.job_manager, asyncio.get_running_loop()
     purged_at = float(-PURGE_SECONDS)
@@ -88,6 +131,7 @@ async def _recover(worker_app: App) -> None:
             for task in await manager.get_stalled_jobs(seconds_since_heartbeat=LEASE_SECONDS):
                 with suppress(ConnectorException):  # another worker was quicker
                     await manager.retry_job(task)
+            await running.give_back(worker_app)
             await manager.delete_old_jobs(nb_hours=24, include_failed=True)
             await loop.run_in_executor(None, _tidy)
             if time.monotonic() - purged_at > PURGE_SECONDS:
@@ -119,6 +163,8 @@ def _purge() -> None:
 
 
 async def _drain(working: asyncio.Future[None]) -> None:
+    be_patient(False)
+    db.stopping.set()
     working.cancel()  # procrastinate takes no new jobs, and waits for those under way
     with suppress(asyncio.CancelledError, asyncio.TimeoutError):
         await asyncio.wait_for(asyncio.shield(working), settings.DRAIN_SECONDS)

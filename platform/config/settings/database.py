@@ -7,14 +7,21 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from config import env
+from config import env, postgres
 from config.settings.core import DATA_DIR
 
 DATABASE_URL = env.text("DATABASE_URL")
 REDIS_URL = env.text("REDIS_URL")
 
 # A request returns its connection before a model runs, so a few serve many requests; see common.db.released.
-_POOL = {"min_size": 2, "max_size": env.integer("DATABASE_POOL_SIZE", 20, minimum=2), "timeout": 20}
+_POOL = {
+    "min_size": 2,
+    "max_size": env.integer("DATABASE_POOL_SIZE", 20, minimum=2),
+    # For so many seconds a request waits for a connection: a restart of the database, and no more.
+    "timeout": 10,
+    # The pauses between attempts to connect double until then; the next request starts anew.
+    "reconnect_timeout": 10,
+}
 
 
 def _external(url: str) -> dict[str, Any]:
@@ -22,13 +29,13 @@ def _external(url: str) -> dict[str, Any]:
     if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
         raise ImproperlyConfigured("DATABASE_URL must look like postgresql://user:password@host:5432/name.")
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "config.postgres",
         "NAME": unquote(parts.path[1:]),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": unquote(parts.hostname or ""),
         "PORT": str(parts.port or ""),
-        "OPTIONS": {**dict(parse_qsl(parts.query)), "pool": _POOL},
+        "OPTIONS": {**postgres.CLIENT, **dict(parse_qsl(parts.query)), "pool": _POOL},
     }
 
 

@@ -12,6 +12,8 @@ WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", os.cpu_count() or 2, mini
 JOB_LEASE_SECONDS = env.integer("JOB_LEASE_SECONDS", 30, minimum=2)
 """A worker that gave no sign of life for so long has died, and its jobs go to others."""
 JOB_MAX_ATTEMPTS = env.integer("JOB_MAX_ATTEMPTS", 3, minimum=1)
+JOB_PATIENCE_HOURS = env.integer("JOB_PATIENCE_HOURS", 24, minimum=1)
+"""How long a queued job waits for a storage or a database that is away, or for room on a disk, before it fails."""
 DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 8)
 """How long running jobs may take to end when the process is asked to stop; then they go back to the queue."""
 

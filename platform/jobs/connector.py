@@ -1,0 +1,94 @@
+"""The worker's connections to the queue, which outlast a restart of PostgreSQL.
+
+Procrastinate's worker stops when one of its queries fails, and forgets how a task ended when it cannot write it down at
+once. Here a query that found no connection, or lost it, is asked again until it is answered. Each may be asked twice:
+a repetition of one that took effect changes nothing, or fails in a way that Procrastinate expects. Only a task that was
+fetched by an answer that never came stays behind: `jobs.worker` finds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+import psycopg
+from procrastinate import PsycopgConnector, sql
+from procrastinate.connector import Notify
+from procrastinate.contrib.django.utils import connector_params
+from procrastinate.exceptions import ConnectorException
+
+from config.postgres import SESSION
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PAUSE_SECONDS = 0.5
+CONNECT_SECONDS = 5.0
+"""For so long a query waits for a connection, and the pool tries to make one, before both start again."""
+
+
+_patient = True
+
+
+def be_patient(on: bool) -> None:
+    """Off for a process that is to stop: it cannot wait for the database to come back."""
+    global _patient  # noqa: PLW0603  (whether this process is being stopped)
+    _patient = on
+
+
+class PatientConnector(PsycopgConnector):
+    """`workers`: the numbers under which Procrastinate's workers have taken tasks over it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            kwargs=connector_params("default"),
+            timeout=CONNECT_SECONDS,
+            configure=_configure,
+            reconnect_timeout=CONNECT_SECONDS,  # its pauses double: they would soon outlast the outage
+        )
+        self.workers: set[int] = set()
+
+    async def execute_query_async(self, query: Any, **arguments: Any) -> None:
+        ask = super().execute_query_async
+        return await _persistently(lambda: ask(query, **arguments))
+
+    async def execute_query_one_async(self, query: Any, **arguments: Any) -> dict[str, Any]:
+        if query == sql.queries["fetch_job"]:
+            self.workers.add(arguments["worker_id"])
+        ask = super().execute_query_one_async
+        return await _persistently(lambda: ask(query, **arguments))
+
+    async def execute_query_all_async(self, query: Any, **arguments: Any) -> list[dict[str, Any]]:
+        ask = super().execute_query_all_async
+        return await _persistently(lambda: ask(query, **arguments))
+
+    async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
+        listen = super().listen_notify
+        return await _persistently(lambda: listen(on_notification, channels))
+
+
+async def _configure(connection: psycopg.AsyncConnection) -> None:
+    await connection.execute("; ".join(SESSION))
+    await connection.commit()
+
+
+async def _persistently(ask: Callable[[], Awaitable[T]]) -> T:
+    while True:
+        try:
+            return await ask()
+        except ConnectorException as error:
+            if not _patient or not _connection_lost(error):
+                raise
+            log.warning("the queue's database does not answer; asking again: %s", _reason(error))
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+def _connection_lost(error: BaseException) -> bool:
+    return isinstance(error.__cause__, psycopg.OperationalError | psycopg.InterfaceError)
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error.__cause__).split())
