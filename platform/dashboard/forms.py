@@ -26,3 +26,13 @@ def attempt(form: forms.Form, call: Callable[[], Answer]) -> Answer | None:
         name = error.param if error.param in form.fields else None
         form.add_error(name, forms.ValidationError(error.message, code=error.code))
         return None
+
+
+def succeeds(form: forms.Form, call: Callable[[], object]) -> bool:
+    """`attempt` for what answers nothing: whether it went through."""
+
+    def called() -> bool:
+        call()
+        return True
+
+    return attempt(form, called) is not None

@@ -18,7 +18,7 @@ from accounts import passwords, sessions, two_factor
 from accounts.forms import check_password
 from accounts.models import User
 from dashboard.access import Action, Page
-from dashboard.forms import attempt
+from dashboard.forms import attempt, succeeds
 from dashboard.nav import Command, NavItem, Section
 from dashboard.pages.sign_in import otp_field, password_field
 from dashboard.user_agents import describe
@@ -41,10 +41,7 @@ class AccountPage(Page):
     def knows_password(self, form: forms.Form, name: str) -> bool:
         """Whether the form's password is the person's; its error otherwise."""
         given = form.cleaned_data[name]
-        checked = attempt(
-            form, lambda: check_password(self.request, user=self.person, password=given, param=name) or True
-        )
-        return bool(checked)
+        return succeeds(form, lambda: check_password(self.request, user=self.person, password=given, param=name))
 
 
 # ── Profile ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -100,10 +97,7 @@ class SecurityPage(AccountPage):
         if not form.is_valid() or not self.knows_password(form, "current_password"):
             return self._page(form)
         key, new_password = request.session.session_key, form.cleaned_data["new_password"]
-        done = attempt(
-            form, lambda: passwords.change(user=self.person, new_password=new_password, session_key=key) or True
-        )
-        if not done:
+        if not succeeds(form, lambda: passwords.change(user=self.person, new_password=new_password, session_key=key)):
             return self._page(form)
         update_session_auth_hash(request, self.person)
         sessions.remember(self.person, request.session.session_key)  # it has a new key

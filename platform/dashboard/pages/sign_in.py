@@ -252,11 +252,12 @@ class InvitationView(EntryView):
             enter_organization(request, member.organization)
             return self._welcome(member.organization.name)
         form = NewAccountForm(request.POST)
-        made = form.is_valid() and attempt(form, lambda: invitations.accept_as_new(token=token, **form.cleaned_data))
-        if not made:
-            return self._page(invitations.find(token), form)
-        login(request, made.user)
-        return self._welcome(made.organization.name)
+        if form.is_valid():
+            made = attempt(form, lambda: invitations.accept_as_new(token=token, **form.cleaned_data))
+            if made is not None:
+                login(request, made.user)
+                return self._welcome(made.organization.name)
+        return self._page(invitations.find(token), form)
 
     def _page(self, row: Invitation, form: NewAccountForm) -> HttpResponse:
         signed_in = self.request.user if self.request.user.is_authenticated else None
