@@ -4,6 +4,7 @@
     ├─ AudioError                 422
     │  ├─ AudioUndecodable        422  audio_undecodable
     │  ├─ AudioEmpty              422  audio_empty
+    │  ├─ ChannelsUnsuitable      422  channels_unsuitable (a channel is not a speaker's own)
     │  └─ AudioTooLong            413  audio_too_long
     ├─ InvalidRequest             400  invalid_parameter   (carries `param`)
     │  ├─ UnknownVoice            400  voice_not_found
@@ -49,6 +50,10 @@ class AudioUndecodable(AudioError):
 
 class AudioEmpty(AudioError):
     code = "audio_empty"
+
+
+class ChannelsUnsuitable(AudioError):
+    code = "channels_unsuitable"
 
 
 class AudioTooLong(AudioError):

@@ -296,7 +296,7 @@ class ModelPool:
         """Not under the lock: closing takes time."""
         for resident in unused:
             try:
-                resident.engine.close()
+                getattr(resident.engine, "close", lambda: None)()  # helpers of recognition hold nothing but memory
             except Exception:
                 log.exception("model did not close", extra={"model": resident.spec.id})
             resident.engine = None

@@ -113,7 +113,9 @@ class TranscriptionOptions:
     prompt: str = ""  # earlier text, for spelling and context
     hotwords: tuple[str, ...] = ()  # phrases to favour
     word_timestamps: bool = False  # put words into segments
-    diarize: bool = False
+    diarize: bool = False  # tell speakers apart
+    speakers: int | None = None  # how many there are; None: to be found out
+    channels: Literal["mix", "separate"] = "mix"  # separate: each channel is a speaker's own
     itn: bool = True  # "twenty three" → "23"
     punctuate: bool = True
     profanity_filter: bool = False  # "damn" → "d***"
@@ -138,3 +140,4 @@ class Transcript:
     stages: tuple[str, ...]  # the names of those that ran, in order
     timings: dict[str, float] = field(default_factory=dict)  # seconds by stage
     fallback_reason: str | None = None
+    channels: int = 1  # that were recognised, each for the whole duration

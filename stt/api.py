@@ -31,6 +31,7 @@ from jobs.api import (
 )
 from jobs.idempotency import idempotent
 from ml.stt import subtitles
+from ml.stt.diarization import MAX_SPEAKERS
 from ml.stt.stages import SWITCHABLE
 from ml.types import TranscriptionOptions
 from stt import selectors, services
@@ -54,7 +55,17 @@ class StageOptionsSerializer(StrictSerializer):
 
     language_hint = serializers.CharField(max_length=35, required=False, help_text="BCP-47 or ISO 639-1.")
     prompt = serializers.CharField(max_length=4000, required=False, allow_blank=True, trim_whitespace=False)
-    diarize = serializers.BooleanField(required=False)
+    diarize = serializers.BooleanField(
+        required=False, help_text="Tell speakers apart; needs a diarization model, or channels=separate."
+    )
+    speakers = serializers.IntegerField(
+        min_value=1, max_value=MAX_SPEAKERS, required=False, help_text="How many there are, where that is known."
+    )
+    channels = serializers.ChoiceField(
+        choices=["mix", "separate"],
+        required=False,
+        help_text="separate: each channel is a speaker's own, and is recognised, and billed, by itself.",
+    )
     itn = OptionalSwitch(help_text="Write numbers, dates and amounts as people do; default true.")
     punctuate = OptionalSwitch(help_text="Default true.")
     profanity_filter = OptionalSwitch(help_text="Mask swear words; default false.")

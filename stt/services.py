@@ -341,7 +341,7 @@ def _save(job: SttJob, transcript: Transcript) -> SttJob:
     )
     metered = Metered(
         model=transcript.model_used,
-        audio_seconds=transcript.duration_seconds,
+        audio_seconds=transcript.duration_seconds * transcript.channels,
         compute_seconds=sum(transcript.timings.values()),
     )
     return jobs.succeed(job, metered=metered, save_result=transcription.save)

@@ -116,10 +116,12 @@ def decode(
     *,
     max_duration_seconds: float = MAX_DURATION_SECONDS,
     cancel: threading.Event | None = None,
+    channel: int | None = None,
 ) -> DecodedAudio:
     """Decodes the first sound track of a file to 16 kHz mono.
 
-    A damaged file is decoded up to the damage. Channels are averaged, a low-frequency effects channel left out.
+    A damaged file is decoded up to the damage. Channels are averaged, a low-frequency effects channel left out; or only
+    the one with the number `channel` is taken (from 0; one that is not there is silent).
 
     Raises `AudioEmpty` (no bytes or no samples), `AudioUndecodable`, `AudioTooLong` (as soon as it is known),
     `Cancelled` (within 50 ms; the work stops), `EngineFailed` (the decoding process died).
@@ -134,6 +136,7 @@ def decode(
                 str(source_path),
                 target,
                 float(max_duration_seconds),
+                channel,
                 cancel=cancel,
                 # The child gives up by itself first, with a better error; this ends one that hangs in native code.
                 timeout_seconds=_time_limit(max_duration_seconds) + 10,
@@ -189,7 +192,9 @@ class Decoder:
             "max_streams": str(MAX_STREAMS),
         }
 
-    def decode(self, source_path: str, target_path: str, max_duration_seconds: float) -> dict[str, Any]:
+    def decode(
+        self, source_path: str, target_path: str, max_duration_seconds: float, channel: int | None = None
+    ) -> dict[str, Any]:
         """Writes the PCM to `target_path`; the fields of `SourceInfo`."""
         import av
 
@@ -207,7 +212,7 @@ class Decoder:
             except _faults() as error:
                 raise errors.AudioUndecodable("The file is not audio in a format that can be decoded.") from error
             with container:
-                return _Decoding(container, target, max_duration_seconds, deadline).run(_file_size(source))
+                return _Decoding(container, target, max_duration_seconds, deadline, channel).run(_file_size(source))
 
 
 class _Reader:
@@ -229,9 +234,15 @@ class _Decoding:
     """One file's way from packets to PCM."""
 
     def __init__(
-        self, container: av.container.InputContainer, target: IO[bytes], max_duration_seconds: float, deadline: float
+        self,
+        container: av.container.InputContainer,
+        target: IO[bytes],
+        max_duration_seconds: float,
+        deadline: float,
+        channel: int | None = None,
     ) -> None:
         self._container = container
+        self._channel = channel
         self._writer = _Writer(target, max_duration_seconds)
         self._max_duration_seconds = max_duration_seconds
         self._deadline = deadline
@@ -246,7 +257,7 @@ class _Decoding:
         for frame in self._frames(stream):
             channels = _to_float(frame)
             self._clipping.add(channels, frame.format.bytes)
-            self._resample(_downmix(channels, frame), frame.sample_rate)
+            self._resample(_mono(channels, frame, self._channel), frame.sample_rate)
         if self._resampler is not None:
             self._writer.write(self._resampler.flush())
         self._check_outcome()
@@ -395,6 +406,13 @@ def _interleave(frame: av.AudioFrame) -> av.AudioFrame:
     packed = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate)
     (interleaved,) = packed.resample(frame)
     return interleaved
+
+
+def _mono(channels: NDArray[np.float32], frame: av.AudioFrame, channel: int | None) -> NDArray[np.float32]:
+    """(channels, n) → (n,): one of them, or all averaged."""
+    if channel is None:
+        return _downmix(channels, frame)
+    return channels[channel] if channel < len(channels) else np.zeros(channels.shape[1], np.float32)
 
 
 def _downmix(channels: NDArray[np.float32], frame: av.AudioFrame) -> NDArray[np.float32]:

@@ -1,7 +1,9 @@
 """One transcription from file to transcript.
 
-    decode → high-pass, echo cancellation → find speech → noise suppression → identify the language → recognise
-      → rescore → punctuate, truecase, inverse normalisation, mask, redact → score
+    decode → high-pass, echo cancellation → find speech → noise suppression → tell speakers apart
+      → identify the language → recognise → rescore → punctuate, truecase, inverse normalisation, mask, redact → score
+
+Where each channel is a speaker's own, each goes this way, and the transcripts are put together by time.
 
 Each stage takes and returns its own frozen type, and its name goes into `Transcript.stages`, its seconds into
 `timings`, if it ran; `ml.stt.stages` names them and docs/pipeline.md describes them. Noise suppression comes after
@@ -15,19 +17,19 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ml import errors
 from ml.audio.decode import MAX_DURATION_SECONDS, SAMPLE_RATE, DecodedAudio, decode
-from ml.stt import frontend, language, registry, vad
+from ml.stt import diarization, frontend, language, registry, vad
 from ml.stt.engines.base import Hypothesis, Window
-from ml.stt.quality import score_quality
+from ml.stt.quality import mean_quality, score_quality
 from ml.stt.recognition import Heard, recognise
 from ml.stt.stages import STAGES, check_switches
 from ml.stt.text.rescoring import alternatives_wanted
 from ml.stt.writing import OnSegment, Writer, without_words
-from ml.types import Caller, Segment, Transcript, TranscriptionOptions
+from ml.types import AudioQuality, Caller, Segment, Transcript, TranscriptionOptions
 
 Observe = Callable[[str, dict[str, Any]], None]
 """Called with a stage's name and what it gave, as plain data."""
@@ -60,69 +62,152 @@ def transcribe(
 ) -> Transcript:
     """Transcribes a media file of any common format.
 
-    on_duration: called with the audio's seconds once it is decoded; what it raises ends the work before recognition.
+    on_duration: called with the audio's seconds, of all channels that are to be recognised, once it is decoded; what it
+    raises ends the work before recognition.
     observe: called with what each stage that ran gave; for operators who look into one transcription.
     on_segment: called with each finished segment while the rest is still being recognised; with its words, whether
-    they are asked for or not. Where several speakers or a model that may be unsure have to be waited for, at the end.
+    they are asked for or not. Where channels are recognised separately, or a model may be unsure, at the end.
 
     A segment's confidence is the mean of its words', weighted by their durations; the transcript's is the same mean
     over all of them, 0 where nothing was said. It compares results of one model only (see `ml.stt.confidence`).
 
     Raises, before any computing, what `registry.resolve` raises, and `InvalidRequest` for stages that cannot be
     switched and for a far end's signal that cannot be used; then `AudioUndecodable`, `AudioEmpty`, `AudioTooLong`,
-    `Cancelled` (the work stops within a second), `EngineFailed`, `EngineUnavailable`.
+    `ChannelsUnsuitable`, `Cancelled` (the work stops within a second), `EngineFailed`, `EngineUnavailable`.
     """
     options = options or TranscriptionOptions()
     check_switches(options)
     resolution = registry.resolve(options)
     frontend.check_reference(options)
     run = _Run(cancel, progress, observe)
-    with run.stage("decode"):
-        audio = decode(path, max_duration_seconds=max_duration_seconds, cancel=cancel)
-    with audio:
-        run.show("decode", **asdict(audio.source), duration_seconds=audio.duration_seconds)
+    with contextlib.ExitStack() as files:
+        tracks = _decode(path, options, files, run, max_duration_seconds)
+        seconds = tracks[0].duration_seconds
+        run.show("decode", **asdict(tracks[0].source), duration_seconds=seconds)
         if on_duration is not None:
-            on_duration(audio.duration_seconds)
-        run.report(_DECODED_SHARE, "vad")
-        audio = frontend.clean_before_vad(audio, options, run.stage, cancel=cancel)
-        with run.stage("vad"):
-            speech = _find_speech(audio, resolution, cancel)
-        run.show("vad", windows=_spans(speech.windows))
-        if noisy := frontend.noisy_spans(speech.windows, speech.activity, options):
-            with run.stage("noise_suppression"):
-                audio = frontend.suppress_noise(audio, noisy, cancel=cancel)
-            run.show("noise_suppression", windows=_spans(noisy))
-        if speech.windows and language.applies(options):
-            with run.stage("language"):
-                spoken = [window.samples for window in _windows(audio, speech, resolution, options)]
-                resolution = language.identify(spoken, resolution, options)
-            run.show("language", language=resolution.language, confidence=resolution.language_confidence)
-        run.report(_HEARD_SHARE, "recognise")
-        writer = Writer(speech.windows, frozenset(noisy), options, run, on_segment)
-        at_once = on_segment is not None and not options.diarize
-        with run.stage("recognise"):
-            heard = _recognise(audio, speech, resolution, options, caller, run, writer if at_once else None)
-        run.show("recognise", model=heard.model.name, texts=_texts(heard.hypotheses))
-        if not at_once:
-            writer.hear(0, heard)
-        segments = writer.finish(heard)
-        with run.stage("score"):
-            quality = score_quality(speech.activity, audio.source.clipping_ratio)
-        run.show("score", **asdict(quality))
-        run.report(1.0, "score")
-        return Transcript(
-            text=" ".join(segment.text for segment in segments),
-            segments=segments if options.word_timestamps else without_words(segments),
-            language=heard.language,
-            language_confidence=heard.language_confidence,
-            confidence=_mean_confidence(segments),
-            duration_seconds=audio.duration_seconds,
-            model_used=heard.model.name,
-            quality=quality,
-            stages=run.stages,
-            timings={name: run.timings[name] for name in run.stages},
-            fallback_reason=heard.fallback_reason,
+            on_duration(seconds * len(tracks))
+        at_once = on_segment if len(tracks) == 1 else None
+        parts = []
+        for run.track, track in enumerate(tracks):
+            run.share, run.tracks = 0.0, len(tracks)
+            parts.append(_transcribe_track(track, resolution, options, caller, run, at_once))
+    part = parts[0] if len(parts) == 1 else _joined(parts)
+    if on_segment is not None and at_once is None:
+        for segment in part.segments:
+            on_segment(segment)
+    return Transcript(
+        text=" ".join(segment.text for segment in part.segments),
+        segments=part.segments if options.word_timestamps else without_words(part.segments),
+        language=part.heard.language,
+        language_confidence=part.heard.language_confidence,
+        confidence=_mean_confidence(part.segments),
+        duration_seconds=seconds,
+        model_used=part.heard.model.name,
+        quality=part.quality,
+        stages=run.stages,
+        timings={name: run.timings[name] for name in run.stages},
+        fallback_reason=part.heard.fallback_reason,
+        channels=len(tracks),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What was made of one track of the recording, or of all of them."""
+
+    segments: tuple[Segment, ...]
+    heard: Heard
+    quality: AudioQuality
+
+
+def _decode(
+    path: str | os.PathLike[str],
+    options: TranscriptionOptions,
+    files: contextlib.ExitStack,
+    run: _Run,
+    max_duration_seconds: float,
+) -> list[DecodedAudio]:
+    """All channels mixed, or each by itself; `files` closes them."""
+    separate = options.channels == "separate"
+
+    def one(channel: int | None) -> DecodedAudio:
+        return files.enter_context(
+            decode(path, max_duration_seconds=max_duration_seconds, cancel=run.cancel, channel=channel)
         )
+
+    with run.stage("decode"):
+        tracks = [one(0 if separate else None)]
+        if separate:
+            count = tracks[0].source.channels
+            diarization.check_channels(count)
+            tracks += [one(channel) for channel in range(1, count)]
+            diarization.check_difference(tracks)
+    return tracks
+
+
+def _transcribe_track(
+    audio: DecodedAudio,
+    resolution: registry.Resolution,
+    options: TranscriptionOptions,
+    caller: Caller,
+    run: _Run,
+    on_segment: OnSegment | None,
+) -> _Part:
+    """From sound to written segments. on_segment: told of each while the rest is being recognised."""
+    source = audio.source
+    run.report(_DECODED_SHARE, "vad")
+    audio = frontend.clean_before_vad(audio, options, run.stage, cancel=run.cancel)
+    with run.stage("vad"):
+        speech = _find_speech(audio, resolution, run.cancel)
+    run.show("vad", windows=_spans(speech.windows))
+    if noisy := frontend.noisy_spans(speech.windows, speech.activity, options):
+        with run.stage("noise_suppression"):
+            audio = frontend.suppress_noise(audio, noisy, cancel=run.cancel)
+        run.show("noise_suppression", windows=_spans(noisy))
+    speakers = _tell_apart(audio, options, run) if speech.windows else None
+    if speech.windows and language.applies(options):
+        with run.stage("language"):
+            spoken = [window.samples for window in _windows(audio, speech, resolution, options)]
+            resolution = language.identify(spoken, resolution, options)
+        run.show("language", language=resolution.language, confidence=resolution.language_confidence)
+    run.report(_HEARD_SHARE, "recognise")
+    writer = Writer(speech.windows, frozenset(noisy), options, run, on_segment, speakers)
+    with run.stage("recognise"):
+        heard = _recognise(audio, speech, resolution, options, caller, run, writer if on_segment else None)
+    run.show("recognise", model=heard.model.name, texts=_texts(heard.hypotheses))
+    if on_segment is None:
+        writer.hear(0, heard)
+    segments = writer.finish(heard)
+    with run.stage("score"):
+        quality = score_quality(speech.activity, source.clipping_ratio)
+    run.show("score", **asdict(quality))
+    run.report(1.0, "score")
+    return _Part(segments, heard, quality)
+
+
+def _tell_apart(audio: DecodedAudio, options: TranscriptionOptions, run: _Run) -> diarization.Speakers | None:
+    if not options.diarize or options.channels == "separate":
+        return None
+    run.report(_DECODED_SHARE, "diarize")
+    with run.stage("diarize"):
+        speakers = diarization.find_turns(audio, options, cancel=run.cancel)
+    run.show("diarize", turns=[asdict(turn) for turn in speakers.turns])
+    return speakers
+
+
+def _joined(parts: Sequence[_Part]) -> _Part:
+    """Tracks of one speaker each, by time; language and model are those of whoever speaks most."""
+    named = [
+        replace(segment, speaker=diarization.speaker_name(number))
+        for number, part in enumerate(parts)
+        for segment in part.segments
+    ]
+    main = max(parts, key=lambda part: part.quality.speech_ratio)
+    reasons = dict.fromkeys(part.heard.fallback_reason for part in parts if part.heard.fallback_reason)
+    heard = replace(main.heard, fallback_reason=" ".join(reasons) or None)
+    return _Part(
+        tuple(sorted(named, key=lambda segment: segment.start)), heard, mean_quality([p.quality for p in parts])
+    )
 
 
 @dataclass
@@ -133,7 +218,9 @@ class _Run:
     progress: Progress | None
     observe: Observe | None = None
     timings: dict[str, float] = field(default_factory=dict)
-    share: float = 0.0
+    share: float = 0.0  # of the track under way
+    track: int = 0
+    tracks: int = 1
     _within: float = 0.0  # seconds of the stages that ran within the one under way
 
     @property
@@ -159,7 +246,7 @@ class _Run:
     def report(self, share: float, stage: str) -> None:
         self.share = max(self.share, share)  # another model that takes over begins anew
         if self.progress is not None:
-            self.progress(self.share, stage)
+            self.progress((self.track + self.share) / self.tracks, stage)
 
     def check(self) -> None:
         if self.cancel is not None and self.cancel.is_set():

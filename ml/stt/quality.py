@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 
@@ -30,6 +32,17 @@ def score_quality(activity: SpeechActivity, clipping_ratio: float) -> AudioQuali
     score = level * (1 - _clamp(clipping_ratio / _CLIPPING_TOLERANCE)) if seconds else 0.0
     ratio = seconds / activity.duration_seconds if activity.duration_seconds else 0.0
     return AudioQuality(snr_db=snr_db, speech_ratio=_clamp(ratio), clipping_ratio=clipping_ratio, score=score)
+
+
+def mean_quality(qualities: Sequence[AudioQuality]) -> AudioQuality:
+    """Of the channels of one recording, each measured by itself."""
+    known = [quality.snr_db for quality in qualities if quality.snr_db is not None]
+    return AudioQuality(
+        snr_db=fmean(known) if known else None,
+        speech_ratio=fmean(quality.speech_ratio for quality in qualities),
+        clipping_ratio=fmean(quality.clipping_ratio for quality in qualities),
+        score=fmean(quality.score for quality in qualities),
+    )
 
 
 def _snr_db(activity: SpeechActivity) -> float | None:

@@ -18,6 +18,7 @@ from typing import Any
 from ml import errors, runtime
 from ml.artifacts import ModelFolder, ModelManifest
 from ml.residency import ModelSpec, ModelState
+from ml.stt import diarization
 from ml.stt.engines.base import EngineCapabilities, Hypothesis, Recognizer, Window
 from ml.stt.engines.pocketsphinx import MODEL_NAME, PocketSphinx
 from ml.types import TranscriptionOptions
@@ -231,8 +232,8 @@ def resolve(options: TranscriptionOptions) -> Resolution:
 
     `prompt` and `hotwords` are hints: a model without the capability leaves them unused.
 
-    Raises `UnknownModel`, `LanguageNotSupported`, `InvalidRequest` (a malformed language, or a task or diarization that
-    no fitting model offers).
+    Raises `UnknownModel`, `LanguageNotSupported`, `InvalidRequest` (a malformed language, a task that no fitting model
+    offers, or speakers that nothing tells apart).
     """
     _check_values(options)
     candidates = _named(models(), options.model)
@@ -256,6 +257,7 @@ def _check_values(options: TranscriptionOptions) -> None:
         raise errors.InvalidRequest(
             "The language hint must be a language tag such as 'en' or 'en-US'.", param="language_hint"
         )
+    diarization.check_options(options)
 
 
 def _named(candidates: tuple[ModelInfo, ...], name: str | None) -> tuple[ModelInfo, ...]:
@@ -288,10 +290,6 @@ def _able(candidates: tuple[ModelInfo, ...], options: TranscriptionOptions) -> t
             raise errors.InvalidRequest(
                 "No installed model translates this; `manage.py models pull` installs one that does.", param="task"
             )
-    if options.diarize:
-        candidates = tuple(info for info in candidates if info.capabilities.diarization)
-        if not candidates:
-            raise errors.InvalidRequest("No installed model tells speakers apart.", param="diarize")
     return candidates
 
 

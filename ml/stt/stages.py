@@ -16,6 +16,7 @@ STAGES = (
     "echo_cancellation",
     "vad",
     "noise_suppression",
+    "diarize",
     "language",
     "recognise",
     "rescore",
@@ -28,7 +29,7 @@ STAGES = (
 )
 """In the order in which they run."""
 
-SWITCHABLE = frozenset(STAGES) - {"decode", "vad", "recognise", "score"}
+SWITCHABLE = frozenset(STAGES) - {"decode", "vad", "diarize", "recognise", "score"}
 
 _WANTED_BY_OPTION = {name: name for name in ("punctuate", "itn", "profanity_filter", "redact")}
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from ml.stt import registry, vad
 from ml.stt.confidence import calibrate_segment, without_noise_words
+from ml.stt.diarization import Speakers
 from ml.stt.engines.base import EngineCapabilities, Hypothesis
 from ml.stt.recognition import Heard
 from ml.stt.stages import Recognition
@@ -48,6 +49,7 @@ class Writer:
     options: TranscriptionOptions
     run: Stages
     on_segment: OnSegment | None = None
+    speakers: Speakers | None = None  # a segment is cut where the speaker changes
     _written: list[Segment] = field(default_factory=list)
     _sentence: list[Segment] = field(default_factory=list)  # as heard: the sentences of which not all is written
     _ahead: int = 0  # how many of them are written
@@ -56,7 +58,7 @@ class Writer:
         """Takes what was heard in the windows from number `first` on, and writes what is finished by it."""
         for span, hypothesis in zip(self.windows[first:], self._rescored(heard), strict=False):
             if segment := self._segment(span, hypothesis, heard.model.capabilities):
-                self._sentence.append(segment)
+                self._sentence += self.speakers.divide(segment) if self.speakers else (segment,)
         if self._ahead < len(self._sentence) - 1:
             sentences, written = self._write(heard)
             self._tell(written[self._ahead : -1])

@@ -33,7 +33,6 @@ class EngineCapabilities:
     prompt: bool = False
     hotwords: bool = False
     streaming: bool = False
-    diarization: bool = False
     alternatives: bool = False  # gives a window's next best hypotheses, with scores
     confidence_map: tuple[tuple[float, float], ...] = ()  # (own confidence, share of words right), both rising
     device: str = "cpu"  # or cuda:<n>: where it computes
