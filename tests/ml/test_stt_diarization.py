@@ -61,9 +61,9 @@ def silence(seconds):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     pytest.importorskip("onnx", reason="onnx comes with requirements-dev.txt")
-    from tests.ml import tiny_models
+    from tests.ml import tiny_helpers
 
-    return tiny_models.save_diarization(tmp_path_factory.mktemp("diarizer") / "m")
+    return tiny_helpers.save_diarization(tmp_path_factory.mktemp("diarizer") / "m")
 
 
 @pytest.fixture
