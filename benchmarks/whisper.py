@@ -22,8 +22,8 @@ import numpy as np
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its whisper.py would hide the library
 
 from ml import engines  # noqa: E402
-from ml.stt.engines import whisper  # noqa: E402
 from ml.stt.engines.base import Window  # noqa: E402
+from ml.stt.engines.whisper_backend import Search  # noqa: E402
 from tests.ml import tiny_whisper  # noqa: E402
 
 SIZES = {"tiny": (384, 6, 4), "base": (512, 8, 6), "small": (768, 12, 12)}
@@ -54,7 +54,7 @@ def loaded(folder, arguments, **settings):
     manifest = replace(folder.manifest, settings={**common, **settings})
     engine = engines.load(replace(folder, manifest=manifest))
     engine._searches = lambda batch: [
-        whisper.Search(arguments.tokens, beam_size=settings.get("beam_size", 1))
+        Search(arguments.tokens, beam_size=settings.get("beam_size", 1))
     ]  # one search of a fixed length, as the other side does
     return engine
 

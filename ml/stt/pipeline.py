@@ -304,7 +304,8 @@ def _windows(
 ) -> list[Window]:
     """Views of the mapped audio: an hour of windows costs no memory."""
     spoken = registry.primary_language(resolution.language)
-    alternatives = alternatives_wanted(resolution.model.capabilities, spoken, options)
+    models = (resolution.model, *resolution.candidates)  # any of them may come to recognise this
+    alternatives = max(alternatives_wanted(model.capabilities, spoken, options) for model in models)
     return [
         Window(
             audio.samples[round(span.start * SAMPLE_RATE) : round(span.end * SAMPLE_RATE)],

@@ -14,6 +14,7 @@ import torch
 from ml import artifacts, engines, errors
 from ml.stt.engines import whisper, whisper_ctranslate2
 from ml.stt.engines.base import Recognizer, Window
+from ml.stt.engines.whisper_backend import FRAMES, Prompt, Search
 from tests.ml import tiny_whisper
 from tests.ml.stt_support import owned_clips, pcm_of, silence
 
@@ -131,17 +132,17 @@ def test_encoders_and_greedy_tokens_agree(folders, recognizers, weights, tmp_pat
     ours, theirs = (np.asarray(encoded[kind]) for kind in FORMATS)
     assert ours.shape == (4, 1500, 64)
     np.testing.assert_allclose(ours, theirs, atol=2e-4)
-    prompts = [whisper.Prompt((), "en", "transcribe")] * 4
-    for search in (whisper.Search(30), whisper.Search(30, no_repeat_ngram=3)):
+    prompts = [Prompt((), "en", "transcribe")] * 4
+    for search in (Search(30), Search(30, no_repeat_ngram=3)):
         drafts = [backends[kind].search(encoded[kind], prompts, search) for kind in FORMATS]
-        for one, other in zip(*drafts, strict=True):
+        for (one,), (other,) in zip(*drafts, strict=True):
             assert one.tokens == other.tokens
             assert one.log_prob == pytest.approx(other.log_prob, abs=2e-3)
             assert one.no_speech_prob == pytest.approx(other.no_speech_prob, abs=1e-3)
 
 
 def mel_of(engine, clip):
-    return engine._features(whisper._Request(window_of(clip), 0, whisper.FRAMES, (), "en"))
+    return engine._features(whisper._Request(window_of(clip), 0, FRAMES, (), "en"))
 
 
 def test_features_are_whispers_own(recognizers, clips):
@@ -284,6 +285,28 @@ def test_english_only(tmp_path, clips, format):
     claimed = replace(folder, manifest=replace(folder.manifest, languages=("en", "de")))
     with pytest.raises(errors.ModelInvalid, match="English-only"):
         engines.load(claimed)
+
+
+def small_vocabulary(path, **fields):
+    """A CTranslate2 folder of a multilingual model with a vocabulary of its own, as training from nothing writes."""
+    tokenizer = tiny_whisper.hf_tokenizer(words=False)
+    dims = tiny_whisper.tiny_dims(tokenizer.get_vocab_size())
+    return tiny_whisper.save_ctranslate2(
+        tiny_whisper.random_whisper(dims), path, tokenizer=tokenizer, settings=CPU, **fields
+    )
+
+
+def test_a_vocabulary_of_its_own_does_not_make_a_model_english_only(tmp_path, clips):
+    """The library tells by the number of tokens alone, and would leave language and task out of the prompts."""
+    engine = engines.load(small_vocabulary(tmp_path / "m", languages=("de",)))
+    backend = engine._backend
+    assert backend._model.is_multilingual is False
+    prompt = backend._prompt_tokens(Prompt((), "de", "transcribe"))
+    names = ("<|startoftranscript|>", "<|de|>", "<|transcribe|>", "<|notimestamps|>")
+    assert [backend._tokenizer.id_to_token(token) for token in prompt] == list(names)
+    assert engine.recognise([window_of(clips[0])])[0].language == "de"
+    with pytest.raises(errors.ModelInvalid, match="cannot tell the languages"):
+        engines.load(small_vocabulary(tmp_path / "two", languages=("en", "de")))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Around recognition: language, rescoring, confidence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,7 +91,17 @@ def test_loads_a_model_folder(tmp_path):
     manifest = ModelManifest(
         "lm", "ngram", "tiny", "1", "arpa", "arpa", ("en",), files={"tiny.arpa": FileEntry("0" * 64, len(ARPA))}
     )
-    assert len(arpa.load(ModelFolder(tmp_path, manifest))) == 8
+    model = arpa.load(ModelFolder(tmp_path, manifest))
+    assert len(model) == 8
+    assert model.score([["weather"], []]) == pytest.approx(
+        [0.5 * (model.log_probability(["weather"]) + 1.0), 0.5 * model.log_probability([])]
+    )
+    heavy = replace(manifest, settings={"weight": 2.0, "word_bonus": 0.0, "min_log10": -1.0})
+    (score,) = arpa.load(ModelFolder(tmp_path, heavy)).score([["whether"]])
+    assert score == pytest.approx(2.0 * model.log_probability(["whether"]))
+    for settings in ({"weight": -1.0}, {"weights": 1.0}, {"word_bonus": float("nan")}):
+        with pytest.raises(errors.ModelInvalid):
+            arpa.load(ModelFolder(tmp_path, replace(manifest, settings=settings)))
 
 
 def test_engine_gives_scored_alternatives(heard):

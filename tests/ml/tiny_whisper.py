@@ -175,15 +175,18 @@ def save_openai(model, folder, *, name="tiny-whisper", languages=("en", "de"), s
 
 
 def save_ctranslate2(
-    model, folder, *, name="tiny-whisper-ct2", languages=("en", "de"), settings=None, quantization=None
+    model, folder, *, name="tiny-whisper-ct2", languages=("en", "de"), settings=None, quantization=None, tokenizer=None
 ):
-    """The same weights for CTranslate2, as its converter lays them out."""
+    """The same weights for CTranslate2, as its converter lays them out. tokenizer: where it is not Whisper's own."""
     folder.mkdir(parents=True, exist_ok=True)
     spec = _whisper_spec(model)
-    multilingual = model.is_multilingual
-    tokenizer = hf_tokenizer(multilingual)
+    from whisper.tokenizer import LANGUAGES
+
+    multilingual = tokenizer is not None or model.is_multilingual
+    tokenizer = tokenizer or hf_tokenizer(model.is_multilingual)
     spec.register_vocabulary([tokenizer.id_to_token(number) for number in range(model.dims.n_vocab)])
-    spec.config.lang_ids = [number for number in range(50_259, 50_259 + model.num_languages) if multilingual]
+    numbers = [tokenizer.token_to_id(f"<|{code}|>") for code in LANGUAGES if multilingual]
+    spec.config.lang_ids = sorted(number for number in numbers if number is not None)  # some have no Cantonese
     spec.config.suppress_ids = [tokenizer.token_to_id(token) for token in NON_TEXT]
     spec.config.suppress_ids_begin = [tokenizer.encode(" ").ids[0], tokenizer.token_to_id("<|endoftext|>")]
     heads = model.alignment_heads.indices().T.tolist()
@@ -198,14 +201,19 @@ def save_ctranslate2(
     )
 
 
-def hf_tokenizer(multilingual=True):
-    """openai-whisper's vocabulary as a `tokenizers.Tokenizer`: what `tokenizer.json` of a converted model holds."""
+def hf_tokenizer(multilingual=True, *, words=True):
+    """openai-whisper's vocabulary as a `tokenizers.Tokenizer`: what `tokenizer.json` of a converted model holds.
+
+    words: False leaves nothing but letters and control tokens, as of a model that was trained from nothing.
+    """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from whisper.tokenizer import get_encoding
 
     encoding = get_encoding("multilingual" if multilingual else "gpt2")
     spell = _byte_letters()
     ranks = encoding._mergeable_ranks
+    if not words:
+        ranks = {token: rank for token, rank in ranks.items() if len(token) == 1}
     vocabulary = {"".join(spell[byte] for byte in token): rank for token, rank in ranks.items()}
     merges = []
     for token, rank in sorted(ranks.items(), key=lambda item: item[1]):

@@ -1,10 +1,9 @@
 """Whisper, whichever library computes it: windows in, hypotheses out.
 
-    features → encode → (detect language) → search → judge, search again where it failed → align words
+    features → encode → (detect language) → search → judge, search again where it failed → (n-best) → align words
 
-`Backend` is what a library offers: one encoder pass, language probabilities, one search, one alignment.
-`ml.stt.engines.whisper_ctranslate2` and `whisper_openai` are two of them; everything that decides about words is here,
-so a model says the same on both. After Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision"
+What a library offers is a `whisper_backend.Backend`; everything that decides about words is here, so a model says the
+same on each. After Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision"
 (2022), with two departures:
 
 - The windows are cut by voice activity, so text is searched without time stamps, and word times come from aligning the
@@ -17,205 +16,43 @@ so a model says the same on both. After Radford et al., "Robust Speech Recogniti
 from __future__ import annotations
 
 import math
-import string
 import threading
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import devices, errors
+from ml import errors
 from ml.artifacts import ModelManifest
 from ml.stt.engines.base import EngineCapabilities, Hypothesis, Window
-from ml.stt.engines.options import check_range, read_settings, spoken_languages
+from ml.stt.engines.options import read_settings
+from ml.stt.engines.whisper_backend import (
+    FRAMES,
+    HOP,
+    SAMPLE_RATE,
+    WINDOW_SECONDS,
+    Backend,
+    Draft,
+    Prompt,
+    Search,
+)
+from ml.stt.engines.whisper_settings import WhisperSettings
+from ml.stt.engines.whisper_words import rounded, words_of
 from ml.types import Word
 
-SAMPLE_RATE = 16_000
-HOP = 160  # samples a mel frame
-WINDOW_SECONDS = 30
-FRAMES = WINDOW_SECONDS * SAMPLE_RATE // HOP
-SECONDS_PER_POSITION = 0.02  # of the encoder's output: two mel frames
 MIN_SECONDS = 0.1
 """Shorter windows hold no word, and Whisper invents one."""
 
 RETRY_BEAM = 5
 RETRY_NGRAM = 3
-SAMPLES_PER_TEMPERATURE = 5
+NBEST_BEAM = 5
+"""Of the search for what else a window may have said, which a model with a wider beam makes with its own."""
+
 SILENCE_LOG10 = -10.0  # the floor of the log-mel spectrogram, before it is scaled
-
-_PREPENDED = "\"'“¿([{-"
-_APPENDED = "\"'.。,，!！?？:：”)]}、"
-
-# fmt: off
-LANGUAGES = (
-    "af", "am", "ar", "as", "az", "ba", "be", "bg", "bn", "bo", "br", "bs", "ca", "cs", "cy", "da", "de", "el", "en",
-    "es", "et", "eu", "fa", "fi", "fo", "fr", "gl", "gu", "ha", "haw", "he", "hi", "hr", "ht", "hu", "hy", "id", "is",
-    "it", "ja", "jw", "ka", "kk", "km", "kn", "ko", "la", "lb", "ln", "lo", "lt", "lv", "mg", "mi", "mk", "ml", "mn",
-    "mr", "ms", "mt", "my", "ne", "nl", "nn", "no", "oc", "pa", "pl", "ps", "pt", "ro", "ru", "sa", "sd", "si", "sk",
-    "sl", "sn", "so", "sq", "sr", "su", "sv", "sw", "ta", "te", "tg", "th", "tk", "tl", "tr", "tt", "uk", "ur", "uz",
-    "vi", "yi", "yo", "zh", "yue",
-)
-# fmt: on
-
-
-@dataclass(frozen=True, slots=True)
-class WhisperSettings:
-    """`settings` of a Whisper's `model.json`."""
-
-    device: str = "auto"  # auto | cpu | cuda | cuda:<n>
-    compute_type: str = "default"  # CTranslate2's: int8 on the CPU and float16 on CUDA by default; torch: float32/16
-    threads: int = 0  # of one call on the CPU; 0: the cores, at most eight
-    workers: int = 1  # calls side by side (CTranslate2 on the CPU: each takes `threads`)
-    max_batch: int = 0  # windows a call; 0: what `_batch_size` says
-    beam_size: int = 1
-    patience: float = 1.0
-    second_search: bool = True  # where the first has failed, by a wider beam that repeats nothing
-    temperatures: tuple[float, ...] = ()  # sampled at, in turn, after the second search has failed too
-    compression_ratio_threshold: float = 2.4  # text that zlib packs tighter is a loop
-    log_prob_threshold: float = -1.0  # mean of a token; under it the search has failed
-    no_speech_threshold: float = 0.6  # and a failed search over this is silence
-    tokens_per_second: float = 40.0  # no speech is denser, in any language; bounds what a loop can write
-    fitted_windows: bool = False  # encode what was said, rounded up, not 30 seconds: for weights trained with it
-    window_step_seconds: float = 5.0  # that fitted windows are rounded up to
-    word_times: bool = True
-
-    def __post_init__(self) -> None:
-        check_range("threads", self.threads, 0, 64)
-        check_range("workers", self.workers, 1, 16)
-        check_range("max_batch", self.max_batch, 0, 256)
-        check_range("beam_size", self.beam_size, 1, 20)
-        check_range("patience", self.patience, 1, 4)
-        for temperature in self.temperatures:
-            check_range("temperatures", temperature, 0, 1)
-        check_range("compression_ratio_threshold", self.compression_ratio_threshold, 1, 100)
-        check_range("log_prob_threshold", self.log_prob_threshold, -100, 0)
-        check_range("no_speech_threshold", self.no_speech_threshold, 0, 1)
-        check_range("tokens_per_second", self.tokens_per_second, 5, 1000)
-        check_range("window_step_seconds", self.window_step_seconds, 1, WINDOW_SECONDS)
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What the decoder reads before it writes."""
-
-    previous: tuple[int, ...]  # tokens of earlier text and of hotwords; may be empty
-    language: str  # ISO 639-1
-    task: str
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """How to look for the best text."""
-
-    max_tokens: int
-    beam_size: int = 1  # 1: greedy
-    patience: float = 1.0
-    no_repeat_ngram: int = 0  # tokens; 0: any may come again
-    temperature: float = 0.0  # over 0: the best of `SAMPLES_PER_TEMPERATURE` samples
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What one search found."""
-
-    tokens: tuple[int, ...]  # of text only
-    log_prob: float  # mean over the tokens and the end of text
-    no_speech_prob: float
-
-
-@dataclass(frozen=True, slots=True)
-class Alignment:
-    """Where the tokens of a text are."""
-
-    token_probs: NDArray[np.float32]  # (tokens,)
-    path: NDArray[np.int64]  # (steps, 2): token, encoder position; both rising
-
-
-class Tokenizer(Protocol):
-    """Of one language and task; faster-whisper's and openai-whisper's both are."""
-
-    eot: int
-
-    @property
-    def sot_sequence(self) -> Sequence[int]: ...
-    def encode(self, text: str) -> list[int]: ...
-    def decode(self, tokens: list[int]) -> str: ...
-    def split_to_word_tokens(self, tokens: list[int]) -> tuple[list[str], list[list[int]]]: ...
-
-
-class Backend(Protocol):
-    """One library's Whisper. `encoded` is its own type: the encoder's output for a batch."""
-
-    mel_bins: int
-    multilingual: bool
-    max_prompt_tokens: int
-
-    def tokenizer(self, language: str, task: str) -> Tokenizer: ...
-    def features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(T,) float32 in [-1, 1], 16 kHz → the log-mel spectrogram (mel_bins, T // 160), as Whisper scales it."""
-        ...
-
-    def encode(self, mels: NDArray[np.float32]) -> Any:
-        """(N, mel_bins, T) float32, T even → the encoder's output."""
-        ...
-
-    def take(self, encoded: Any, rows: Sequence[int]) -> Any: ...
-    def detect(self, encoded: Any) -> list[dict[str, float]]:
-        """The probability of each language, for each row."""
-        ...
-
-    def search(self, encoded: Any, prompts: Sequence[Prompt], search: Search) -> list[Draft]:
-        """Prompts are equally long."""
-        ...
-
-    def align(
-        self, encoded: Any, prompt: Prompt, texts: Sequence[Sequence[int]], frames: Sequence[int]
-    ) -> list[Alignment]:
-        """texts: the tokens of each row; frames: its mel frames that are not padding."""
-        ...
-
-    def close(self) -> None: ...
-
-
-def capabilities(manifest: ModelManifest) -> EngineCapabilities:
-    """By what the manifest says alone; loads nothing."""
-    settings = read_settings(manifest, WhisperSettings)
-    device = devices.resolve(settings.device)
-    languages = spoken_languages(manifest) or frozenset(LANGUAGES)
-    unknown = languages - set(LANGUAGES)
-    if unknown:
-        raise errors.ModelInvalid(f"{manifest.id}: Whisper has no language {', '.join(sorted(unknown))}.")
-    multilingual = languages != {"en"}
-    return EngineCapabilities(
-        languages=languages,
-        max_window_seconds=float(WINDOW_SECONDS),
-        max_batch=settings.max_batch or _batch_size(device, settings),
-        concurrency=settings.workers,
-        word_times=settings.word_times,
-        word_confidences=settings.word_times,
-        punctuation=True,
-        casing=True,
-        inverse_normalization=True,
-        translation=multilingual,
-        language_detection=multilingual,
-        prompt=True,
-        hotwords=True,
-        device=device,
-    )
-
-
-def _batch_size(device: str, settings: WhisperSettings) -> int:
-    """By measurement (benchmarks/whisper.py): a GPU gains by batches, a CPU only where encoding is cheap.
-
-    Windows that are padded to 30 seconds cost a CPU more together than one by one.
-    """
-    if device != devices.CPU:
-        return 16
-    return 4 if settings.fitted_windows else 1
 
 
 @dataclass
@@ -229,6 +66,7 @@ class _Request:
     language: str | None
     language_confidence: float | None = None
     draft: Draft | None = None
+    others: tuple[Draft, ...] = ()  # the n-best, where they were asked for
 
     @property
     def seconds(self) -> float:
@@ -248,6 +86,8 @@ class WhisperRecognizer:
         self._tokenizers = lru_cache(maxsize=256)(backend.tokenizer)
         if capabilities.language_detection and not backend.multilingual:
             raise errors.ModelInvalid(f"{manifest.id}: the weights are English-only; its languages must be ['en'].")
+        if len(capabilities.languages) > 1 and not backend.detects:
+            raise errors.ModelInvalid(f"{manifest.id}: the library cannot tell the languages of this vocabulary apart.")
 
     def recognise(self, windows: Sequence[Window], *, cancel: threading.Event | None = None) -> list[Hypothesis]:
         for window in windows:
@@ -310,6 +150,7 @@ class WhisperRecognizer:
         encoded = self._backend.encode(mels)
         self._name_languages(batch, encoded)
         self._write(batch, encoded, cancel)
+        self._look_beside(batch, encoded, cancel)
         words = self._align(batch, encoded) if self._settings.word_times else {}
         return [self._hypothesis(request, words.get(row)) for row, request in enumerate(batch)]
 
@@ -341,17 +182,42 @@ class WhisperRecognizer:
         pending = list(range(len(batch)))
         drafts: list[list[Draft]] = [[] for _ in batch]
         for search in self._searches(batch):
-            if cancel is not None and cancel.is_set():
-                raise errors.Cancelled("The request was cancelled.")
-            prompts = [batch[row].prompt() for row in pending]
-            found = self._backend.search(self._take(encoded, pending, batch), prompts, search)
-            for row, draft in zip(pending, found, strict=True):
-                drafts[row].append(draft)
+            for row, found in zip(pending, self._search(batch, pending, encoded, search, cancel), strict=True):
+                drafts[row].append(found[0])
             pending = [row for row in pending if self._failed(batch[row], drafts[row][-1])]
             if not pending:
                 break
         for request, tried in zip(batch, drafts, strict=True):
             request.draft = self._best(request, tried)
+
+    def _look_beside(self, batch: Sequence[_Request], encoded: Any, cancel: threading.Event | None) -> None:
+        """What else may have been said, where it is asked for. A search of its own, so that asking changes no text."""
+        rows = [row for row, each in enumerate(batch) if each.window.alternatives and each.draft and each.draft.tokens]
+        if not rows:
+            return
+        beam = max(NBEST_BEAM, self._settings.beam_size)
+        search = Search(
+            max_tokens=max(self._token_limit(batch[row]) for row in rows),
+            beam_size=beam,
+            patience=self._settings.patience,
+            hypotheses=beam,
+        )
+        for row, found in zip(rows, self._search(batch, rows, encoded, search, cancel), strict=True):
+            straight = [draft for draft in found if not self._is_loop(batch[row], draft)]
+            batch[row].others = tuple(straight[: batch[row].window.alternatives])
+
+    def _search(
+        self,
+        batch: Sequence[_Request],
+        rows: Sequence[int],
+        encoded: Any,
+        search: Search,
+        cancel: threading.Event | None,
+    ) -> list[list[Draft]]:
+        if cancel is not None and cancel.is_set():
+            raise errors.Cancelled("The request was cancelled.")
+        prompts = [batch[row].prompt() for row in rows]
+        return self._backend.search(self._take(encoded, rows, batch), prompts, search)
 
     def _searches(self, batch: Sequence[_Request]) -> Iterable[Search]:
         """The limit is that of the longest request; what passes its own is no text: see `_is_loop`."""
@@ -425,49 +291,31 @@ class WhisperRecognizer:
         return Hypothesis(
             text,
             words or (),
-            confidence=_rounded(math.exp(min(0.0, draft.log_prob))),
+            confidence=_confidence(draft),
             language=request.language,
-            language_confidence=request.language_confidence and _rounded(request.language_confidence),
+            language_confidence=request.language_confidence and rounded(request.language_confidence),
+            score=draft.score,
+            alternatives=self._alternatives(request, draft),
         )
+
+    def _alternatives(self, request: _Request, chosen: Draft) -> tuple[Hypothesis, ...]:
+        """The n-best with words in them, the best first, each text once; what was chosen is one of them."""
+        if not request.others:
+            return ()
+        found: dict[str, Hypothesis] = {}
+        for draft in sorted((chosen, *request.others), key=lambda draft: -draft.score):
+            text = self._text(request, draft)
+            if _has_words(text):
+                found.setdefault(text, Hypothesis(text, (), _confidence(draft), score=draft.score))
+        return tuple(found.values())
 
     def _take(self, encoded: Any, rows: Sequence[int], batch: Sequence[_Request]) -> Any:
         return encoded if len(rows) == len(batch) else self._backend.take(encoded, rows)
 
 
-def words_of(tokenizer: Tokenizer, tokens: list[int], alignment: Alignment, seconds: float) -> tuple[Word, ...]:
-    """Words with the punctuation that touches them; a word's confidence is the mean of its tokens' probabilities."""
-    texts, parts = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
-    edges = np.cumsum([0, *(len(part) for part in parts[:-1])])
-    first = np.concatenate(([True], np.diff(alignment.path[:, 0]) != 0))  # the step at which a token begins
-    begins = alignment.path[first, 1] * SECONDS_PER_POSITION
-    words: list[Word] = []
-    for text, left, right in zip(texts[:-1], edges[:-1], edges[1:], strict=True):
-        start = min(seconds, float(begins[min(left, len(begins) - 1)]))
-        end = min(seconds, float(begins[min(right, len(begins) - 1)]))
-        confidence = float(np.mean(alignment.token_probs[left:right]))
-        words.append(Word(text, _rounded(start), _rounded(max(start, end)), _rounded(min(1.0, max(0.0, confidence)))))
-    return tuple(_merge_punctuation(words))
-
-
 def compression_ratio(text: str) -> float:
     raw = text.encode()
     return len(raw) / len(zlib.compress(raw))
-
-
-def _merge_punctuation(words: Sequence[Word]) -> list[Word]:
-    """Opening marks join the next word, others the one before; the word's times and confidence stay its own."""
-    merged: list[Word] = []
-    opening = ""
-    for word in words:
-        mark = word.text.strip()
-        if word.text.startswith(" ") and mark and mark in _PREPENDED:
-            opening += mark
-        elif merged and mark and all(letter in _APPENDED or letter in string.punctuation for letter in mark):
-            merged[-1] = replace(merged[-1], text=merged[-1].text + mark)
-        elif mark:
-            merged.append(replace(word, text=opening + mark))
-            opening = ""
-    return merged
 
 
 def _batches(requests: Sequence[_Request], size: int) -> Iterable[list[_Request]]:
@@ -488,6 +336,5 @@ def _has_words(text: str) -> bool:
     return any(letter.isalnum() for letter in text)
 
 
-def _rounded(value: float) -> float:
-    """To what float32 in another batch shape leaves unchanged."""
-    return round(value, 3)
+def _confidence(draft: Draft) -> float:
+    return rounded(math.exp(min(0.0, draft.log_prob)))

@@ -19,9 +19,17 @@ from numpy.typing import NDArray
 
 from ml import devices, errors
 from ml.artifacts import ModelFolder
-from ml.stt.engines import whisper
 from ml.stt.engines.options import read_settings, thread_count
-from ml.stt.engines.whisper import Alignment, Draft, Prompt, Search, WhisperRecognizer, WhisperSettings, capabilities
+from ml.stt.engines.whisper import WhisperRecognizer
+from ml.stt.engines.whisper_backend import (
+    SAMPLES_PER_TEMPERATURE,
+    Alignment,
+    Draft,
+    Prompt,
+    Search,
+    Tokenizer,
+)
+from ml.stt.engines.whisper_settings import WhisperSettings, capabilities
 
 COMPUTE_TYPES = (
     "default", "auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16",
@@ -29,6 +37,7 @@ COMPUTE_TYPES = (
 )  # fmt: skip
 MAGIC = "WhisperSpec"
 TEXT_POSITIONS = 448
+ENGLISH_VOCABULARY = 51_864
 MAX_JSON_BYTES = 64 << 20
 CUBLAS = "libcublas.so.12"
 """What the library's wheels are built for; newer builds of torch bring another."""
@@ -94,7 +103,7 @@ def load_cublas() -> None:
 
 
 class Backend:
-    """See `ml.stt.engines.whisper.Backend`."""
+    """See `ml.stt.engines.whisper_backend.Backend`."""
 
     max_prompt_tokens = TEXT_POSITIONS // 2 - 1
 
@@ -121,7 +130,8 @@ class Backend:
             )
         except Exception as error:  # tokenizers raises a bare Exception
             raise errors.ModelInvalid(f"{name} cannot be loaded: {error}") from None
-        self.multilingual: bool = self._model.is_multilingual
+        self.detects: bool = self._model.is_multilingual
+        self.multilingual = self.detects or _names_languages(folder)
         self.mel_bins: int = self._model.n_mels
         self._eot = self._special("<|endoftext|>", name)
         self._no_timestamps = self._special("<|notimestamps|>", name)
@@ -130,10 +140,10 @@ class Backend:
         self._vocabulary = vocabulary_size(folder)
         self._suppressed = self._suppressed_tokens()
 
-    def tokenizer(self, language: str, task: str) -> whisper.Tokenizer:
-        from faster_whisper.tokenizer import Tokenizer
+    def tokenizer(self, language: str, task: str) -> Tokenizer:
+        from faster_whisper import tokenizer
 
-        return Tokenizer(self._tokenizer, self.multilingual, task=task, language=language)
+        return tokenizer.Tokenizer(self._tokenizer, self.multilingual, task=task, language=language)
 
     def features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(self._extract(samples, padding=0), np.float32)
@@ -154,13 +164,17 @@ class Backend:
         found = self._run(self._model.detect_language, encoded)
         return [{token.strip("<|>"): probability for token, probability in row} for row in found]
 
-    def search(self, encoded: Any, prompts: Sequence[Prompt], search: Search) -> list[Draft]:
+    def search(self, encoded: Any, prompts: Sequence[Prompt], search: Search) -> list[list[Draft]]:
         tokens = [self._prompt_tokens(prompt) for prompt in prompts]
-        how: dict[str, Any] = {"beam_size": search.beam_size, "patience": search.patience}
+        how: dict[str, Any] = {
+            "beam_size": search.beam_size,
+            "patience": search.patience,
+            "num_hypotheses": search.hypotheses,
+        }
         if search.temperature:
             how = {
                 "beam_size": 1,
-                "num_hypotheses": whisper.SAMPLES_PER_TEMPERATURE,
+                "num_hypotheses": SAMPLES_PER_TEMPERATURE,
                 "sampling_topk": 0,
                 "sampling_temperature": search.temperature,
             }
@@ -175,7 +189,7 @@ class Backend:
             suppress_tokens=self._suppressed,
             **how,
         )
-        return [self._draft(result) for result in results]
+        return [self._drafts(result)[: search.hypotheses] for result in results]
 
     def align(
         self, encoded: Any, prompt: Prompt, texts: Sequence[Sequence[int]], frames: Sequence[int]
@@ -195,11 +209,13 @@ class Backend:
         start = self.tokenizer(prompt.language, prompt.task).sot_sequence
         return [*before, *start, self._no_timestamps]
 
-    def _draft(self, result: Any) -> Draft:
-        tokens = result.sequences_ids[0]
-        log_prob = result.scores[0] * len(tokens) / (len(tokens) + 1)  # the score leaves out the end of text
-        text = tuple(token for token in tokens if token < self._eot)
-        return Draft(text, log_prob, result.no_speech_prob)
+    def _drafts(self, result: Any) -> list[Draft]:
+        drafts = []
+        for tokens, score in zip(result.sequences_ids, result.scores, strict=True):
+            log_prob = score * len(tokens) / (len(tokens) + 1)  # the score leaves out the end of text
+            text = tuple(token for token in tokens if token < self._eot)
+            drafts.append(Draft(text, log_prob, result.no_speech_prob))
+        return drafts
 
     def _suppressed_tokens(self) -> list[int]:
         """What is no text: control tokens, time stamps, and marks such as "[" or "♪" that open descriptions."""
@@ -217,6 +233,17 @@ class Backend:
             return function(*args, **options)
         except (RuntimeError, ValueError) as error:
             raise errors.EngineFailed(f"Whisper failed: {error}") from error
+
+
+def _names_languages(folder: ModelFolder) -> bool:
+    """Of a vocabulary that the library takes for English-only.
+
+    It calls each one so that is not as large as Whisper's multilingual ones, also one that was trained from nothing
+    with fewer words. English-only weights have one of `ENGLISH_VOCABULARY`; others say in config.json which languages.
+    """
+    config = read_json(folder, "config.json")
+    named = isinstance(config, dict) and bool(config.get("lang_ids"))
+    return named and vocabulary_size(folder) != ENGLISH_VOCABULARY
 
 
 def _max_length(prompt: int, wanted: int) -> int:

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from ml import devices, errors
 from ml.artifacts import ModelFolder
-from ml.stt.engines import whisper
+from ml.stt.engines import whisper_settings
 from ml.stt.engines.base import EngineCapabilities
 from ml.stt.engines.options import read_settings, thread_count
-from ml.stt.engines.whisper import Alignment, Draft, Prompt, Search, WhisperRecognizer, WhisperSettings
+from ml.stt.engines.whisper import WhisperRecognizer
+from ml.stt.engines.whisper_backend import FRAMES, SAMPLES_PER_TEMPERATURE, Alignment, Draft, Prompt, Search
+from ml.stt.engines.whisper_settings import WhisperSettings
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +40,7 @@ _warping = threading.Lock()  # numba's threads end the process where two callers
 
 def capabilities(manifest: ModelManifest) -> EngineCapabilities:
     """By what the manifest says alone; loads nothing."""
-    return replace(whisper.capabilities(manifest), concurrency=1)
+    return replace(whisper_settings.capabilities(manifest), concurrency=1)
 
 
 def load(folder: ModelFolder) -> WhisperRecognizer:
@@ -70,7 +72,7 @@ def _check_dims(dims: ModelDimensions, state: dict[str, Any]) -> None:
     """That the sizes are those of the weights, so that a claim of others takes no memory. Raises `ValueError`."""
     shapes = {
         "encoder.conv1.weight": (dims.n_audio_state, dims.n_mels, 3),
-        "encoder.positional_embedding": (whisper.FRAMES // 2, dims.n_audio_state),
+        "encoder.positional_embedding": (FRAMES // 2, dims.n_audio_state),
         "decoder.token_embedding.weight": (dims.n_vocab, dims.n_text_state),
         "decoder.positional_embedding": (dims.n_text_ctx, dims.n_text_state),
     }
@@ -80,12 +82,12 @@ def _check_dims(dims: ModelDimensions, state: dict[str, Any]) -> None:
     for side, layers in (("encoder", dims.n_audio_layer), ("decoder", dims.n_text_layer)):
         if len({key.split(".")[2] for key in state if key.startswith(f"{side}.blocks.")}) != layers:
             raise ValueError(f"dims do not have the layers of the {side}")
-    if dims.n_vocab < SMALLEST_VOCABULARY or dims.n_audio_ctx != whisper.FRAMES // 2 or dims.n_text_ctx < 64:
+    if dims.n_vocab < SMALLEST_VOCABULARY or dims.n_audio_ctx != FRAMES // 2 or dims.n_text_ctx < 64:
         raise ValueError("dims are not those of a Whisper")
 
 
 class Backend:
-    """See `ml.stt.engines.whisper.Backend`."""
+    """See `ml.stt.engines.whisper_backend.Backend`."""
 
     def __init__(self, folder: ModelFolder, settings: WhisperSettings) -> None:
         try:
@@ -113,7 +115,7 @@ class Backend:
         _keep_norms_in_float32(self._model)
         self._heads = self._model.alignment_heads.coalesce().indices().T.tolist()
         self._lock = threading.Lock()
-        self.multilingual = bool(model.is_multilingual)
+        self.multilingual = self.detects = bool(model.is_multilingual)
         self.mel_bins: int = model.dims.n_mels
         self.max_prompt_tokens: int = model.dims.n_text_ctx // 2 - 1
 
@@ -153,20 +155,20 @@ class Backend:
             probabilities = logits.float().softmax(-1).tolist()
         return [dict(zip(tokenizer.all_language_codes, row, strict=True)) for row in probabilities]
 
-    def search(self, encoded: torch.Tensor, prompts: Sequence[Prompt], search: Search) -> list[Draft]:
+    def search(self, encoded: torch.Tensor, prompts: Sequence[Prompt], search: Search) -> list[list[Draft]]:
         """A call of openai-whisper has one prompt, so the rows are grouped by theirs; its beams want a row alone."""
         groups: dict[Any, list[int]] = {}
         for row, prompt in enumerate(prompts):
             alone = row if search.beam_size > 1 or search.temperature else None
             groups.setdefault((prompt, alone), []).append(row)
-        drafts: dict[int, Draft] = {}
+        drafts: dict[int, list[Draft]] = {}
         for (prompt, _), rows in groups.items():
+            task = self._decoding(prompt, search)
+            ranked = task.sequence_ranker = _Ranked(task.sequence_ranker)
             with self._computing():
-                found = self._decoding(prompt, search).run(encoded[rows])
-            for row, result in zip(rows, found, strict=True):
-                eot = self.tokenizer(prompt.language, prompt.task).eot
-                text = tuple(token for token in result.tokens if token < eot)
-                drafts[row] = Draft(text, result.avg_logprob, result.no_speech_prob)
+                results = task.run(encoded[rows])
+            for row, result, found in zip(rows, results, ranked.found, strict=True):
+                drafts[row] = _drafts(result, found, task.tokenizer.eot)[: search.hypotheses]
         return [drafts[row] for row in range(len(prompts))]
 
     def align(
@@ -194,7 +196,7 @@ class Backend:
             prompt=list(prompt.previous) or None,
             sample_len=search.max_tokens,
             temperature=search.temperature,
-            best_of=whisper.SAMPLES_PER_TEMPERATURE if search.temperature else None,
+            best_of=SAMPLES_PER_TEMPERATURE if search.temperature else None,
             beam_size=None if greedy else search.beam_size,
             patience=None if greedy else search.patience,
             without_timestamps=True,
@@ -262,6 +264,30 @@ class Backend:
                 yield
         except RuntimeError as error:
             raise errors.EngineFailed(f"Whisper failed: {error}") from error
+
+
+class _Ranked:
+    """Chooses as another ranker does, and remembers what there was to choose from."""
+
+    def __init__(self, ranker: Any) -> None:
+        self._ranker = ranker
+        self.found: list[list[tuple[list[int], float]]] = []  # of each row: tokens, and the sum of their logarithms
+
+    def rank(self, tokens: list[list[torch.Tensor]], sums: list[list[float]]) -> list[int]:
+        texts = [[each.tolist() for each in row] for row in tokens]
+        self.found = [list(zip(row, scores, strict=True)) for row, scores in zip(texts, sums, strict=True)]
+        chosen: list[int] = self._ranker.rank(tokens, sums)
+        return chosen
+
+
+def _drafts(result: Any, found: Sequence[tuple[list[int], float]], end: int) -> list[Draft]:
+    """The one that was chosen, then the others by their probability."""
+    others = sorted(((sum_ / (len(tokens) + 1), tokens) for tokens, sum_ in found), reverse=True)
+    ranked = [(result.avg_logprob, result.tokens), *(each for each in others if each[1] != result.tokens)]
+    return [
+        Draft(tuple(token for token in tokens if token < end), log_prob, result.no_speech_prob)
+        for log_prob, tokens in ranked
+    ]
 
 
 class _OnlyText:

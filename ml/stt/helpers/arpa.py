@@ -11,13 +11,20 @@ import gzip
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ml.artifacts import ModelFolder
 from ml.errors import ModelInvalid
+from ml.stt.engines.options import check_range, read_settings
 
 MAX_NGRAMS = 5_000_000
 """About 1 GB. Larger models are to be pruned before they are installed."""
+
+WEIGHT = 0.5
+"""Of the logarithm beside the engine's score, which has the engine's own language model in it."""
+
+WORD_BONUS = 1.0  # a word, weighted too: a model would else prefer to leave words out
 
 _UNKNOWN_LOG10 = -7.0  # of a word that the model does not know, where it has no <unk>
 _SECTION = re.compile(r"\\(\d+)-grams:")
@@ -25,14 +32,36 @@ _COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
 _LN10 = math.log(10)
 
 
+@dataclass(frozen=True, slots=True)
+class ArpaSettings:
+    """`settings` of the `model.json`."""
+
+    min_log10: float = -math.inf
+    weight: float = WEIGHT
+    word_bonus: float = WORD_BONUS
+
+    def __post_init__(self) -> None:
+        check_range("min_log10", self.min_log10, -math.inf, 0)
+        check_range("weight", self.weight, 0, 5)
+        check_range("word_bonus", self.word_bonus, -10, 10)
+
+
 class ArpaModel:
     """A model in memory. Safe to use from several threads."""
 
-    def __init__(self, lines: Iterable[str], *, min_log10: float = -math.inf) -> None:
-        """min_log10: n-grams of two words and more under this are left to back-off.
+    def __init__(
+        self,
+        lines: Iterable[str],
+        *,
+        min_log10: float = -math.inf,
+        weight: float = WEIGHT,
+        word_bonus: float = WORD_BONUS,
+    ) -> None:
+        """min_log10: n-grams of two words and more under this are left to back-off. weight, word_bonus: of `score`.
 
         Raises `ModelInvalid` for what is not ARPA.
         """
+        self._weight, self._word_bonus = weight, word_bonus
         self._numbers: dict[str, int] = {}
         self._ngrams: dict[tuple[int, ...], tuple[float, float]] = {}
         self.order = 0
@@ -40,12 +69,12 @@ class ArpaModel:
         self._unknown = next((self._numbers[word] for word in ("<unk>", "<UNK>") if word in self._numbers), None)
 
     @classmethod
-    def from_file(cls, path: Path, *, min_log10: float = -math.inf) -> ArpaModel:
+    def from_file(cls, path: Path, **options: float) -> ArpaModel:
         """Reads a file, compressed where its name ends in .gz. Raises `ModelInvalid`."""
         opener = gzip.open if path.suffix == ".gz" else open
         try:
             with opener(path, "rt", encoding="utf-8") as file:
-                return cls(file, min_log10=min_log10)
+                return cls(file, **options)
         except (OSError, EOFError, UnicodeDecodeError) as error:
             raise ModelInvalid(f"{path.name} cannot be read: {error}") from None
 
@@ -55,6 +84,13 @@ class ArpaModel:
 
     def __contains__(self, word: str) -> bool:
         return word in self._numbers
+
+    def score(self, sentences: Sequence[Sequence[str]]) -> list[float]:
+        """See `base.LanguageModel`."""
+        return [
+            self._weight * (self.log_probability(words) + self._word_bonus * len(words)) if self._weight else 0.0
+            for words in sentences
+        ]
 
     def log_probability(self, words: Sequence[str]) -> float:
         """Natural logarithm of the probability of a sentence, its end included; case does not count."""
@@ -132,9 +168,9 @@ class ArpaModel:
 
 
 def load(folder: ModelFolder) -> ArpaModel:
-    """The model of a folder: its one file that ends in .arpa or .arpa.gz. `settings` may hold `min_log10`."""
+    """The model of a folder: its one file that ends in .arpa or .arpa.gz. Raises `ModelInvalid`."""
+    settings = read_settings(folder.manifest, ArpaSettings)
     names = [name for name in folder.manifest.files if name.endswith((".arpa", ".arpa.gz"))]
     if len(names) != 1:
         raise ModelInvalid(f"{folder.manifest.id} must hold one .arpa or .arpa.gz file.")
-    min_log10 = float(folder.manifest.settings.get("min_log10", -math.inf))
-    return ArpaModel.from_file(folder.file(names[0]), min_log10=min_log10)
+    return ArpaModel.from_file(folder.file(names[0]), **asdict(settings))

@@ -42,8 +42,8 @@ class PunctuationModel(Protocol):
 class LanguageModel(Protocol):
     """Task "lm"."""
 
-    def log_probability(self, words: Sequence[str]) -> float:
-        """Natural logarithm of the probability of a sentence, its end included."""
+    def score(self, sentences: Sequence[Sequence[str]]) -> list[float]:
+        """What it adds to an engine's scores of sentences: their weighted natural logarithms, and so much a word."""
         ...
 
 

@@ -15,12 +15,9 @@ from ml.stt.engines.base import EngineCapabilities, Hypothesis
 from ml.stt.helpers import base as helpers
 from ml.stt.helpers.base import LanguageModel
 from ml.stt.stages import wanted
+from ml.stt.text.tokens import split_marks
 from ml.types import TranscriptionOptions, Word
 
-MODEL_WEIGHT = 0.5
-"""Of the n-gram model's logarithm beside the engine's score, which has the engine's own language model in it."""
-
-WORD_BONUS = 1.0  # a word: a model would else prefer to leave words out
 HOTWORD_BONUS = 3.0  # natural logarithm, a word of a hotword phrase: e^3 = 20 times likelier
 ALTERNATIVES = 20
 """How many an engine is asked for."""
@@ -33,7 +30,7 @@ def alternatives_wanted(capabilities: EngineCapabilities, language: str, options
 
     language: ISO 639-1.
     """
-    if not wanted("rescore", options):
+    if not capabilities.alternatives or not wanted("rescore", options):
         return 0
     hotwords = bool(options.hotwords) and not capabilities.hotwords
     return ALTERNATIVES if hotwords or helpers.installed("lm", language) else 0
@@ -51,19 +48,23 @@ def rescore(
 def _best(hypothesis: Hypothesis, model: LanguageModel | None, hotwords: Sequence[list[str]]) -> Hypothesis:
     if not hypothesis.alternatives:
         return hypothesis
-
-    def total(candidate: Hypothesis) -> float:
-        words = candidate.text.lower().split()
-        language_score = model.log_probability(words) + WORD_BONUS * len(words) if model else 0.0
-        return (candidate.score or 0.0) + MODEL_WEIGHT * language_score + HOTWORD_BONUS * _hits(words, hotwords)
-
     # An engine may choose by more than these scores (a lattice's posteriors): its own choice counts as their best.
     others = [other for other in hypothesis.alternatives if other.text != hypothesis.text]
     own = replace(hypothesis, score=max(other.score or 0.0 for other in hypothesis.alternatives))
-    best = max([own, *others], key=total)
-    if best is own:
-        return hypothesis
-    return _align(hypothesis, best)
+    candidates = [own, *others]
+    sentences = [_spoken(candidate.text) for candidate in candidates]
+    language = model.score(sentences) if model else [0.0] * len(candidates)
+    totals = [
+        (candidate.score or 0.0) + added + HOTWORD_BONUS * _hits(words, hotwords)
+        for candidate, words, added in zip(candidates, sentences, language, strict=True)
+    ]
+    best = totals.index(max(totals))  # the first of equals, which is the engine's own
+    return _align(hypothesis, candidates[best]) if best else hypothesis
+
+
+def _spoken(text: str) -> list[str]:
+    """Its words as a language model knows them: without case and the marks around them."""
+    return [core for word in text.lower().split() if (core := split_marks(word)[1])]
 
 
 def _hits(words: list[str], phrases: Sequence[list[str]]) -> int:
