@@ -104,6 +104,14 @@ class AudioQuality:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownSpeaker:
+    """Somebody of whose voice there is a sample; made by `ml.stt.known_speakers.enrol`."""
+
+    name: str
+    voice: tuple[float, ...]  # the installed model's embedding, of length 1
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptionOptions:
     """What to recognise and how. Verified by `ml.stt.transcribe` before any computing."""
 
@@ -116,6 +124,7 @@ class TranscriptionOptions:
     diarize: bool = False  # tell speakers apart
     speakers: int | None = None  # how many there are; None: to be found out
     channels: Literal["mix", "separate"] = "mix"  # separate: each channel is a speaker's own
+    known_speakers: tuple[KnownSpeaker, ...] = ()  # whose names stand for numbers where their voices are recognised
     itn: bool = True  # "twenty three" → "23"
     punctuate: bool = True
     profanity_filter: bool = False  # "damn" → "d***"

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +29,7 @@ from jobs.monitor import Watch, monitor
 from ml import stt as engine
 from ml.errors import AudioEmpty, AudioError, MlError
 from ml.stt.stages import check_switches
-from ml.types import Caller, Segment, Transcript, TranscriptionOptions
+from ml.types import Caller, KnownSpeaker, Segment, Transcript, TranscriptionOptions
 from retention import services as retention
 from stt import selectors
 from stt.models import AudioFile, SttJob, Transcription, TranscriptionDefaults
@@ -75,7 +75,7 @@ def transcribe(
     limit = settings.STT_MAX_UPLOAD_BYTES
     job = _create_job(actor, upload, reference, options, batch_id, jobs.running_now(), limit, cancel)
     with jobs.ending(job):
-        _recognise(job, cancel, follower)
+        _recognise(job, cancel, follower, options.known_speakers)
     retention.forget_at_once(job=job, organization=actor.organization)
     return job
 
@@ -99,7 +99,12 @@ def run(*, job: SttJob) -> None:
     _recognise(job)
 
 
-def _recognise(job: SttJob, client_left: threading.Event | None = None, follower: Follower | None = None) -> SttJob:
+def _recognise(
+    job: SttJob,
+    client_left: threading.Event | None = None,
+    follower: Follower | None = None,
+    known_speakers: tuple[KnownSpeaker, ...] = (),
+) -> SttJob:
     """Transcribes and ends the job as succeeded. Audio that nobody can decode, or the quota refuses, is not kept."""
     if job.audio is None:
         raise errors.NotFound("The audio has been deleted.", code="audio_deleted")
@@ -111,7 +116,7 @@ def _recognise(job: SttJob, client_left: threading.Event | None = None, follower
             reference = files.enter_context(storage.local_copy(job.reference_key)) if job.reference_key else None
             transcript = engine.transcribe(
                 path,
-                _runtime_options(job, reference),
+                replace(_runtime_options(job, reference), known_speakers=known_speakers),
                 caller=caller,
                 max_duration_seconds=settings.STT_MAX_DURATION_SECONDS,
                 cancel=stop,
@@ -282,7 +287,9 @@ def _write_rows(
 
 
 def _kept_options(options: TranscriptionOptions) -> dict[str, Any]:
-    return {name: value for name, value in asdict(options).items() if name != "reference_audio"}
+    """Without files, and without voices: whoever is recognised by one is named in the transcript alone."""
+    apart = ("reference_audio", "known_speakers")
+    return {name: value for name, value in asdict(options).items() if name not in apart}
 
 
 def _runtime_options(job: SttJob, reference: Path | None) -> TranscriptionOptions:

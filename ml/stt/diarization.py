@@ -17,6 +17,7 @@ from ml import errors
 from ml.audio.decode import SAMPLE_RATE, DecodedAudio
 from ml.stt.helpers import base as helpers
 from ml.stt.helpers.speakers import Diarizer, SpeakerTurn
+from ml.stt.known_speakers import name_speakers
 from ml.types import Segment, TranscriptionOptions, Word
 
 TASK = "diarization"
@@ -45,6 +46,8 @@ def check_options(options: TranscriptionOptions) -> None:
             raise errors.InvalidRequest(f"speakers is from 1 to {MAX_SPEAKERS}.", param="speakers")
         if not by_model:
             raise errors.InvalidRequest("speakers is for diarize, with the channels mixed.", param="speakers")
+    if options.known_speakers and not by_model:
+        raise errors.InvalidRequest("Known speakers are for diarize, with the channels mixed.", param="known_speakers")
     if by_model and not helpers.installed(TASK):
         raise errors.InvalidRequest(
             "No installed model tells speakers apart: `manage.py models pull` installs one. A recording with a channel "
@@ -65,7 +68,8 @@ def find_turns(
     diarizer: Diarizer | None = helpers.helper(TASK)
     if diarizer is None:
         raise errors.InvalidRequest("No installed model tells speakers apart.", param="diarize")
-    return Speakers(tuple(diarizer.diarize(audio.samples, speakers=options.speakers, cancel=cancel)))
+    turns = tuple(diarizer.diarize(audio.samples, speakers=options.speakers, cancel=cancel))
+    return Speakers(turns, name_speakers(audio, turns, options.known_speakers))
 
 
 @dataclass
@@ -73,7 +77,7 @@ class Speakers:
     """The turns of a recording, and the names of those who were heard so far."""
 
     turns: tuple[SpeakerTurn, ...]  # by start; they may overlap
-    _names: dict[int, str] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)  # by number
 
     def divide(self, segment: Segment) -> Sequence[Segment]:
         """The segment, cut where the speaker changes between two of its words; each part with its speaker's name."""
@@ -112,7 +116,7 @@ class Speakers:
         return min(self.turns, key=lambda turn: max(turn.start - middle, middle - turn.end)).speaker
 
     def _name(self, speaker: int) -> str:
-        return self._names.setdefault(speaker, speaker_name(len(self._names)))
+        return self.names.setdefault(speaker, speaker_name(len(self.names)))
 
 
 def _overlaps(turns: Sequence[SpeakerTurn], start: float, end: float) -> dict[int, float]:

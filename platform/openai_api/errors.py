@@ -44,12 +44,12 @@ _PARAMETERS = {
     "language_hint": "language",
     "format": "response_format",
     "task": "model",
+    "known_speakers": "known_speaker_references",
 }
 _PARAMETER_CODES = {
     "parameter_required": "missing_required_parameter",
     "parameter_unknown": "unknown_parameter",
     "parameter_invalid": "invalid_type",
-    "parameter_unsupported": "unsupported_parameter",
     "parameter_max_value": "decimal_above_max_value",
     "parameter_min_value": "decimal_below_min_value",
     "parameter_max_length": "string_above_max_length",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,20 +90,20 @@ def to_verbose_json(
     return body if translated else {**body, "usage": usage(transcript)}
 
 
-def to_diarized_json(transcript: Transcript) -> dict[str, Any]:
-    """`diarized_json`."""
+def to_diarized_json(transcript: Transcript, *, known: Collection[str] = ()) -> dict[str, Any]:
+    """`diarized_json`. known: names that stand for themselves."""
     return {
         "task": "transcribe",
         "duration": transcript.duration_seconds,
         "text": transcript.text,
-        "segments": diarized(transcript.segments),
+        "segments": diarized(transcript.segments, known),
         "usage": usage(transcript),
     }
 
 
-def diarized(segments: Sequence[Segment]) -> list[dict[str, Any]]:
-    """Segments as events and as parts of `diarized_json`. Speakers are A, B, … by first appearance."""
-    labels = speaker_labels(segments)
+def diarized(segments: Sequence[Segment], known: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Segments as events and as parts of `diarized_json`. Who is not known is A, B, … by first appearance."""
+    labels = speaker_labels(segments, known)
     return [
         {
             "type": "transcript.text.segment",
@@ -121,10 +121,12 @@ def segment_id(number: int) -> str:
     return f"seg_{number:03}"
 
 
-def speaker_labels(segments: Iterable[Segment]) -> dict[str | None, str]:
-    """The platform's speaker → a capital letter; after Z two of them."""
+def speaker_labels(segments: Iterable[Segment], known: Collection[str] = ()) -> dict[str | None, str]:
+    """The platform's speaker → a known name, or a capital letter; after Z two of them."""
     found = dict.fromkeys(segment.speaker for segment in segments)
-    return {speaker: _letters(number) for number, speaker in enumerate(found)}
+    unknown = (speaker for speaker in found if speaker not in known)
+    letters = {speaker: _letters(number) for number, speaker in enumerate(unknown)}
+    return {speaker: letters.get(speaker) or str(speaker) for speaker in found}
 
 
 def usage(transcript: Transcript) -> dict[str, Any]:

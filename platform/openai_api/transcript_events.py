@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ class Narrator:
     diarized: bool = False  # with segments, and who speaks
     with_logprobs: bool = False
     with_languages: bool = False
+    known_speakers: Collection[str] = ()
     _told: list[Segment] = field(default_factory=list)
 
     def segment(self, segment: Segment) -> list[dict[str, Any]]:
@@ -37,7 +38,7 @@ class Narrator:
             delta["logprobs"] = rendering.logprobs([segment], begins=begins)
         if not self.diarized:
             return [delta]
-        own = rendering.diarized(self._told)[-1]
+        own = rendering.diarized(self._told, self.known_speakers)[-1]
         return [{**delta, "segment_id": own["id"]}, own]
 
     def done(self, transcript: Transcript) -> dict[str, Any]:

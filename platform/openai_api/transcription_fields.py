@@ -7,7 +7,7 @@ from typing import Any
 from django.http import QueryDict
 from rest_framework import serializers
 
-from openai_api import forms
+from openai_api import forms, known_speakers
 from openai_api.fields import ChunkingField, ListField, NamedChoiceField, PhrasesField
 from stt.api import StageOptionsSerializer
 
@@ -61,17 +61,21 @@ class TranscriptionSerializer(_RecordingSerializer):
     chunking_strategy = ChunkingField(
         required=False, help_text="Accepted: recordings are always cut by voice activity detection."
     )
-    known_speaker_names = ListField(child=serializers.CharField(max_length=100), required=False)
-    known_speaker_references = ListField(child=serializers.CharField(max_length=8_000_000), required=False)
+    known_speaker_names = ListField(
+        child=serializers.CharField(max_length=100), required=False, help_text="For `diarized_json`; up to four."
+    )
+    known_speaker_references = ListField(
+        child=serializers.CharField(max_length=8_000_000),
+        required=False,
+        help_text="A data URL for each name, with 2 to 10 seconds of the voice.",
+    )
 
     def validate_keywords(self, phrases: list[str]) -> list[str]:
         return self.validate_hotwords(phrases)
 
     def validate(self, fields: dict[str, Any]) -> dict[str, Any]:
         chosen = fields["response_format"]
-        for name in ("known_speaker_names", "known_speaker_references"):
-            if fields.get(name):
-                _refuse(name, "is not supported: speakers are told apart, not recognised", "unsupported")
+        _check_known_speakers(fields)
         if "timestamp_granularities" in self.initial_names and chosen != VERBOSE:
             _refuse("timestamp_granularities", f"needs response_format '{VERBOSE}', not '{chosen}'")
         if fields["include"] and chosen != JSON:
@@ -86,5 +90,20 @@ class TranscriptionSerializer(_RecordingSerializer):
         return {name.partition("[")[0] for name in self.initial_data}
 
 
-def _refuse(param: str, why: str, code: str = "invalid_choice") -> None:
-    raise serializers.ValidationError({param: [serializers.ErrorDetail(f"'{param}' {why}.", code=code)]})
+def _check_known_speakers(fields: dict[str, Any]) -> None:
+    """Decodes the samples."""
+    names, references = (fields.get(f"known_speaker_{part}", []) for part in ("names", "references"))
+    if len(names) != len(references):
+        _refuse("known_speaker_references", "needs one sample for each of known_speaker_names")
+    if len(names) > known_speakers.MOST or len(set(names)) < len(names):
+        _refuse("known_speaker_names", f"has at most {known_speakers.MOST} different names")
+    if names and fields["response_format"] != DIARIZED:
+        _refuse("known_speaker_names", f"needs response_format '{DIARIZED}', not '{fields['response_format']}'")
+    try:
+        fields["known_speaker_references"] = [known_speakers.content_of(reference) for reference in references]
+    except ValueError:
+        _refuse("known_speaker_references", "is a list of data URLs, such as data:audio/wav;base64,…")
+
+
+def _refuse(param: str, why: str) -> None:
+    raise serializers.ValidationError({param: [serializers.ErrorDetail(f"'{param}' {why}.", code="invalid_choice")]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -21,11 +22,12 @@ from jobs.idempotency import Answer, JobStream, idempotent
 from ml.types import TranscriptionOptions
 from openai_api import names, rendering, sse
 from openai_api.base import OpenAIView, plain_text, unbuffered
+from openai_api.known_speakers import enrolled
 from openai_api.models import AliasKind
 from openai_api.transcript_events import LiveEvents, Narrator, events_of
 from openai_api.transcription_fields import DIARIZED, VERBOSE, TranscriptionSerializer, TranslationSerializer
 from stt import selectors, services
-from stt.api import RUN
+from stt.api import RUN, StageOptionsSerializer
 from stt.models import SttJob
 from stt.streaming import transcribe_stream
 
@@ -44,7 +46,7 @@ class OpenAITranscriptionSerializer(serializers.Serializer):
     words = serializers.ListField(child=serializers.DictField(), required=False, help_text="`{word, start, end}`")
 
 
-_OWN_OPTIONS = ("language_hint", "prompt", "diarize", "itn", "punctuate", "profanity_filter", "redact")
+_OWN_OPTIONS = frozenset(StageOptionsSerializer().fields) - {"disable", "enable"}
 _FORM_BYTES = 1024 * 1024 + settings.DATA_UPLOAD_MAX_MEMORY_SIZE  # the fields beside the file
 _NAMES_OF_LANGUAGES = "gpt-transcribe"  # the one model whose answers have `languages`
 
@@ -82,13 +84,18 @@ class TranscriptionView(OpenAIView):
         recording = {
             "actor": self.actor,
             "upload": fields["file"],
-            "options": _options(self.actor, fields, self.task),
+            "options": self._options(fields),
             "cancel": self.client_left,
         }
         if fields.get("stream"):
             stream = transcribe_stream(**recording)
             return _event_stream(stream.job, LiveEvents(stream, _narrator(fields)))
         return _answer(request, services.transcribe(**recording), fields)
+
+    def _options(self, fields: dict[str, Any]) -> TranscriptionOptions:
+        options = _options(self.actor, fields, self.task)
+        known = fields.get("known_speaker_names", []), fields.get("known_speaker_references", [])
+        return replace(options, known_speakers=enrolled(*known, cancel=self.client_left))
 
     def replay(self, request: Request, job_id: uuid.UUID) -> Answer:
         """The same answer again, from what is kept."""
@@ -116,7 +123,7 @@ class TranslationView(TranscriptionView):
 
 def _options(actor: Actor, fields: dict[str, Any], task: str) -> TranscriptionOptions:
     """OpenAI's parameters and the platform's own, as the platform has them."""
-    options = {name: fields[name] for name in _OWN_OPTIONS if name in fields}
+    options = {name: value for name, value in fields.items() if name in _OWN_OPTIONS}
     languages = fields.get("languages", [])
     language = fields.get("language") or (languages[0] if len(languages) == 1 else None)
     if language:
@@ -135,6 +142,7 @@ def _narrator(fields: dict[str, Any]) -> Narrator:
         diarized=fields["response_format"] == DIARIZED,
         with_logprobs=bool(fields["include"]),
         with_languages=fields["model"] == _NAMES_OF_LANGUAGES,
+        known_speakers=fields.get("known_speaker_names", ()),
     )
 
 
@@ -154,7 +162,7 @@ def _answer(request: Request, job: SttJob, fields: dict[str, Any]) -> Response:
             rendering.to_verbose_json(transcript, granularities=granularities, temperature=fields["temperature"])
         )
     elif chosen == DIARIZED:
-        response = Response(rendering.to_diarized_json(transcript))
+        response = Response(rendering.to_diarized_json(transcript, known=fields.get("known_speaker_names", ())))
     else:
         logprobs, languages = bool(fields.get("include")), fields["model"] == _NAMES_OF_LANGUAGES
         response = Response(rendering.to_json(transcript, with_logprobs=logprobs, with_languages=languages))

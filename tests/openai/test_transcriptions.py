@@ -228,7 +228,6 @@ def test_async_client(tenant: Tenant) -> None:
         ),
         ({"include": ["logprobs"], "response_format": "text"}, "invalid_value", "include"),
         ({"stream": True, "response_format": "srt"}, "invalid_value", "stream"),
-        ({"known_speaker_names": ["Anna"]}, "unsupported_parameter", "known_speaker_names"),
         ({"chunking_strategy": {"type": "client_vad"}}, "invalid_value", "chunking_strategy"),
         ({"language": "klingon!"}, "invalid_parameter", "language"),
         ({"language": "sw", "model": "pocketsphinx-en-us"}, "language_not_supported", "language"),
