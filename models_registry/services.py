@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 
 from accounts.actors import Actor
 from audit import services as audit
@@ -20,8 +20,8 @@ from ml.errors import MlError, ModelInvalid, UnknownModel
 from ml.evaluation import Evaluation
 from ml.stt.engines import pocketsphinx
 from ml.tts.engines import espeak
+from models_registry import defaults, folders, runtime, selectors
 from models_registry import engines as runtime_engines
-from models_registry import folders, runtime, selectors
 from models_registry.announcements import announce
 from models_registry.models import EMBEDDED_VERSION, ModelStatus, ModelTask, ModelVersion
 
@@ -77,14 +77,9 @@ def register_embedded() -> list[ModelVersion]:
 def _upsert_embedded(*, task: str, family: str, name: str, engine: str, languages: list[str]) -> ModelVersion:
     fields = {"family": family, "engine": engine, "languages": languages, "is_active": True}
     fields["status"] = ModelStatus.READY
-    row, _ = ModelVersion.objects.update_or_create(
-        task=task,
-        name=name,
-        version=EMBEDDED_VERSION,
-        defaults=fields,
-        create_defaults={**fields, "is_default": not _has_default(task)},
-    )
-    return row
+    row, _ = ModelVersion.objects.update_or_create(task=task, name=name, version=EMBEDDED_VERSION, defaults=fields)
+    defaults.settle_embedded(task)
+    return ModelVersion.objects.get(id=row.id)
 
 
 # ── Which version serves ────────────────────────────────────────────────────────────────────────────────────────────
@@ -94,7 +89,8 @@ def activate(*, actor: Actor | None, row: ModelVersion, default: bool | None = N
     """Makes a version serve under its name, in every process, without failing a request.
 
     actor: None for somebody at the command line, as everywhere here.
-    default: whether it also serves requests that name no model; None: where no other installed model does so yet.
+    default: whether it also serves requests that name no model, in its languages; None: as the version before it, or
+    else as `defaults.is_due` says.
     Raises `ModelInvalid` for a folder that is corrupt or does not load; what served before goes on serving.
     """
     if not row.is_embedded:
@@ -110,9 +106,9 @@ def activate(*, actor: Actor | None, row: ModelVersion, default: bool | None = N
                     is_active=False, is_default=False, memory_bytes=None, loaded_at=None, status=ModelStatus.REGISTERED
                 )
         if default is None:
-            default = not rows.exclude(version=EMBEDDED_VERSION).filter(is_default=True).exclude(id=row.id).exists()
+            default = defaults.is_due(row)
         if default:
-            rows.exclude(id=row.id).filter(_overlaps(row)).update(is_default=False)
+            defaults.give_way(row)
         ModelVersion.objects.filter(id=row.id).update(
             is_active=True,
             is_default=default,
@@ -120,7 +116,7 @@ def activate(*, actor: Actor | None, row: ModelVersion, default: bool | None = N
             status=ModelStatus.READY if row.is_embedded else ModelStatus.REGISTERED,
             last_error="",
         )
-        _ensure_default(row.task)
+        defaults.settle_embedded(row.task)
         details = {"former": former, "default": default}
         audit.record_for_installation(actor=actor, action="model.activated", target=row, **details)
         announce()
@@ -139,7 +135,7 @@ def remove(*, actor: Actor | None, row: ModelVersion, force: bool = False) -> No
     with transaction.atomic():
         audit.record_for_installation(actor=actor, action="model.removed", target=row, was_active=row.is_active)
         row.delete()
-        _ensure_default(row.task)
+        defaults.settle_embedded(row.task)
         announce()
     if row.path and folder.is_dir():
         # Renamed first: a folder that is half deleted must not look like a model.
@@ -320,21 +316,3 @@ def _problem(reports: list[dict[str, object]], row: ModelVersion) -> str:
             current = (report["version"], report["generation"]) == (row.version, row.generation)
             return "" if current else str(report["last_error"] or "not swapped yet")
     return "not known there yet"
-
-
-# ── Defaults ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _has_default(task: str) -> bool:
-    return ModelVersion.objects.filter(task=task, is_default=True).exists()
-
-
-def _overlaps(row: ModelVersion) -> Q:
-    """Other models that speak one of the languages, or that name none."""
-    return Q(languages__overlap=list(row.languages)) | Q(languages=[])
-
-
-def _ensure_default(task: str) -> None:
-    """The embedded model serves what no other does."""
-    if not _has_default(task):
-        ModelVersion.objects.filter(task=task, version=EMBEDDED_VERSION).update(is_default=True)

@@ -10,6 +10,7 @@ Helpers (punctuation, language identification, …) are installed in the same wa
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -280,7 +281,12 @@ def _speaking(candidates: tuple[ModelInfo, ...], hint: str | None, name: str | N
             f"{who} not recognise the language '{hint}'; `manage.py models pull` installs one that does.",
             param="language_hint",
         )
-    return fitting
+    return tuple(sorted(fitting, key=_generality))
+
+
+def _generality(info: ModelInfo) -> int:
+    """Of two default models, that with fewer languages was made for this one; others keep their order."""
+    return len(info.capabilities.languages) if info.default else sys.maxsize
 
 
 def _able(candidates: tuple[ModelInfo, ...], options: TranscriptionOptions) -> tuple[ModelInfo, ...]:

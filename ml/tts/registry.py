@@ -6,6 +6,7 @@ before the first sentence.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -163,11 +164,18 @@ def for_language(tag: str, model_name: str | None = None) -> Voice | None:
 
     Raises `UnknownModel`.
     """
-    for info in models() if model_name is None else (model(model_name),):
+    speaking = sorted(models(), key=_generality) if model_name is None else (model(model_name),)
+    for info in speaking:
         voice = _nearest(info.voices, tag) if info.voices else espeak.for_language(tag)
         if voice is not None:
             return voice
     return None
+
+
+def _generality(info: ModelInfo) -> int:
+    """Of two default models, that with fewer languages was made for them; others keep their order."""
+    spoken = {languages.primary(voice.language) for voice in info.voices}
+    return len(spoken) if info.default else sys.maxsize
 
 
 def _nearest(spoken: Sequence[Voice], tag: str) -> Voice | None:

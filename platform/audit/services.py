@@ -38,7 +38,7 @@ def record_for_organization(organization: Organization, *, action: str, **detail
 def record_for_installation(*, actor: Actor | None, action: str, target: Model | None = None, **details: Any) -> None:
     """What was done to what no organisation owns, such as models: an entry in the trail of the actor's organisation.
 
-    actor: None for somebody at the command line, whose entry the operators see, under the account's name on the machine.
+    actor: None for somebody at the command line, whose entry the operators see, under the account's name.
     """
     if actor is not None:
         record(actor=actor, action=action, target=target, **details)
