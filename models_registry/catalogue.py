@@ -45,6 +45,14 @@ class CatalogueEntry:
     settings: Mapping[str, Any] = field(default_factory=dict)
     capabilities: Mapping[str, Any] = field(default_factory=dict)
 
+    def matches(self, word: str) -> bool:
+        """Whether a language, the name, the family or the description says it; "" fits all."""
+        word = word.lower()
+        spoken = {part for language in self.languages for part in (language.lower(), language.lower().split("-")[0])}
+        if 0 < len(word) <= 3:  # a language's code, which many words contain
+            return word in spoken
+        return word in spoken or word in " ".join((self.name, self.family, self.description)).lower()
+
 
 @functools.cache
 def catalogue() -> Mapping[str, CatalogueEntry]:

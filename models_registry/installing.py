@@ -13,7 +13,7 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from ml import archive, artifacts, hub, trial
 from ml.archive import Progress
 from ml.artifacts import MANIFEST, ModelFolder, ModelManifest
 from ml.errors import ModelInvalid, UnknownModel
-from models_registry import folders
+from models_registry import folders, selectors
 from models_registry.catalogue import CatalogueEntry, Part, catalogue, recognise_layout
 from models_registry.models import ModelVersion
 
@@ -49,10 +49,18 @@ class Overrides:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def pull(*, actor: Actor | None, name: str, overrides: Overrides | None = None, progress: bool = True) -> ModelVersion:
+def pull(
+    *,
+    actor: Actor | None,
+    name: str,
+    overrides: Overrides | None = None,
+    progress: bool = True,
+    tell: Callable[[str], object] = lambda line: None,
+) -> ModelVersion:
     """Installs a model of the catalogue, or `org/repo[@revision]`, at the commit that it is at now.
 
-    actor: None for somebody at the command line, as everywhere here.
+    actor: None for somebody at the command line, as everywhere here. progress: bars. tell: called with a line for
+    people before much is fetched.
     Raises `HubUnreachable`, `UnknownModel`, `ModelInvalid`; what was downloaded stays for the next try.
     """
     overrides = overrides or Overrides()
@@ -60,7 +68,8 @@ def pull(*, actor: Actor | None, name: str, overrides: Overrides | None = None, 
     known = catalogue().get(base_name)
     if known is None and "/" not in base_name:
         raise UnknownModel(
-            f"The catalogue has no model {base_name!r}; `manage.py models pull --list` shows what it has."
+            f"The catalogue has no model {base_name!r}{selectors.did_you_mean(base_name, catalogue())}; "
+            "`manage.py models pull --list` shows what it has."
         )
     repository, wanted = (known.parts[0].repository, revision or None) if known else hub.split_name(name)
     first = hub.find(repository, wanted)
@@ -68,6 +77,8 @@ def pull(*, actor: Actor | None, name: str, overrides: Overrides | None = None, 
         return _pull_folder(actor, first, progress)
     entry = known or _described(first, overrides)
     revisions = [first, *(hub.find(part.repository) for part in entry.parts[1:])]
+    size = f"about {entry.megabytes} MB, " if entry.megabytes else ""
+    tell(f"Fetching {entry.name} from {first.url} ({size}licence: {entry.licence or first.licence or 'not stated'}).")
     with _download_folder(first) as downloads, _staging() as staged:
         for index, (part, at_commit) in enumerate(zip(entry.parts, revisions, strict=True)):
             _fetch_part(part, at_commit, downloads / str(index), staged, progress)
@@ -89,7 +100,9 @@ def import_model(*, actor: Actor | None, source: Path, progress: Progress | None
 
 
 def import_size(source: Path) -> int:
-    """Bytes that `import_model` will write."""
+    """Bytes that `import_model` will write. Raises `ModelInvalid`."""
+    if not source.exists():
+        raise ModelInvalid(f"There is no file or folder {source}.")
     manifest = artifacts.read(source).manifest if source.is_dir() else archive.peek(source)
     return manifest.bytes_on_disk
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -59,11 +61,18 @@ def find_version(reference: str, *, task: str | None = None) -> ModelVersion:
     if len(found) > 1 and not version:
         found = [row for row in found if row.is_active] or found
     if not found:
-        raise errors.NotFound(f"There is no model {reference!r}.", param="model")
+        known = ModelVersion.objects.values_list("name", flat=True)
+        raise errors.NotFound(f"There is no model {reference!r}{did_you_mean(name, known)}.", param="model")
     if len(found) > 1:
         choices = ", ".join(f"{row.task}: {row.reference}" for row in found)
         raise errors.Conflict(f"{reference!r} could be {choices}; say which.", param="model")
     return found[0]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Words to go before a full stop, where a known name is like this one."""
+    close = difflib.get_close_matches(name, set(known), n=3, cutoff=0.7)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def _is_of(report: dict[str, Any], row: ModelVersion) -> bool:

@@ -174,3 +174,33 @@ def test_texts_are_compared_as_whisper_normalises_them() -> None:
     assert normalise("Mr. Smith won't pay twenty-three colours.", "en-GB") == "mister smith will not pay 23 colors"
     assert normalise("Grüße, [lacht] WELT!", "de") == "grüße welt"
     assert normalise("मैं हिन्दी बोलता हूँ।", "hi") == "मैं हिन्दी बोलता हूँ"
+
+
+# ── Talking to people and to programs ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_catalogue_is_searched(capsys) -> None:
+    models("pull", "--list", "hi", "--json")
+    names = {entry["name"] for entry in json.loads(capsys.readouterr().out)}
+    assert {"whisper-base", "piper-hi-in-pratham-medium"} <= names
+    assert not {"whisper-base.en", "piper-en-us-amy-low"} & names
+    models("pull", "--list", "thorsten")
+    assert "piper-de-de-thorsten-medium" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="Nothing in the catalogue fits 'klingon'"):
+        models("pull", "--list", "klingon")
+
+
+def test_near_misses_are_answered_with_what_was_meant(folder: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"no model 'whisper-tiney' \(did you mean whisper-tiny"):
+        models("pull", "whisper-tiney")
+    models("import", folder("tiny", "1"), "--no-activate")
+    with pytest.raises(CommandError, match=r"no model 'tinny' \(did you mean tiny\?\)"):
+        models("activate", "tinny")
+    with pytest.raises(CommandError, match="no file or folder"):
+        models("import", tmp_path / "nowhere.tar")
+
+
+def test_import_answers_programs(folder: Callable[..., Path], capsys) -> None:
+    models("import", folder("tiny", "1"), "--json")
+    row = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["version"], row["is_active"], row["is_default"]) == ("tiny", "1", True, True)
