@@ -46,6 +46,7 @@ OURS = {
     "dashboard",
     "jobs",
     "models_registry",
+    "openai_api",
     "sockets",
     "stt",
     "tts",

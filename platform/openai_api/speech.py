@@ -44,6 +44,7 @@ class SpeechSerializer(StrictSerializer):
     instructions = serializers.CharField(
         max_length=20_000, required=False, allow_blank=True, help_text="Accepted; no installed engine follows it."
     )
+    stream = serializers.BooleanField(required=False, help_text="Accepted: audio is always sent while it is made.")
     language = serializers.CharField(max_length=35, required=False, help_text="Own: BCP-47; default: the voice's.")
     sample_rate = serializers.IntegerField(min_value=8000, max_value=48000, required=False, help_text="Own: hertz.")
     pitch = serializers.FloatField(min_value=-12.0, max_value=12.0, required=False, help_text="Own: semitones.")
