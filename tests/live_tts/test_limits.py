@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import threading
@@ -12,10 +13,12 @@ from typing import Any
 import psutil
 import pytest
 
+import sockets.consumer
 from analytics import quota
 from analytics.models import Reservation, UsageRecord
 from jobs.monitor import monitor
 from sockets.consumer import open_sockets
+from tests.api.support import decode
 from tests.conftest import Tenant
 from tests.live.support import connect
 from tests.live_tts.support import PATH, Speech, settled, speech
@@ -265,6 +268,21 @@ def test_deleting_the_job_ends_the_session(tenant: Tenant) -> None:
     assert session.job.status == "cancelled"
     wait_for(lambda: UsageRecord.objects.filter(job_id=session.job.id).exists())
     assert UsageRecord.objects.get(job_id=session.job.id).characters == len("This is said. ")
+
+
+def test_a_server_that_stops_ends_sessions_in_an_orderly_way(tenant: Tenant) -> None:
+    with speech(tenant) as session:
+        session.start(max_ahead_seconds=0.5, format="mp3")
+        session.say("speak", text=LONG * 20)
+        session.until_audio()
+        (socket,) = [socket for socket in sockets.consumer._open if socket.actor.organization == tenant.organization]
+        asyncio.run_coroutine_threadsafe(socket.drain(), socket._speaking.get_loop()).result(timeout=10)
+        assert session.end() == 1012
+    assert session.of("closed") == [{"type": "closed", "reason": "the server restarts"}]
+    job = session.job
+    assert job.status == "succeeded"
+    assert 0 < job.characters < 20 * len(LONG)
+    assert decode(session.audio).seconds == pytest.approx(job.duration_seconds, abs=0.2)
 
 
 def test_a_client_that_does_not_read_holds_the_speech_back(tenant: Tenant) -> None:
