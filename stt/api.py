@@ -34,11 +34,18 @@ from ml.stt import subtitles
 from ml.stt.diarization import MAX_SPEAKERS
 from ml.stt.stages import SWITCHABLE
 from ml.types import TranscriptionOptions
-from stt import selectors, services
+from stt import editing, exports, selectors, services
 from stt.models import SttJob, Transcription, TranscriptionDefaults
 
 READ = Access(scope="stt")
 RUN = Access(role=Role.DEVELOPER, scope="stt")
+
+_SUBTITLES = {
+    "srt": (subtitles.to_srt, "application/x-subrip"),
+    "vtt": (subtitles.to_vtt, "text/vtt"),
+    "txt": (subtitles.to_txt, "text/plain"),
+}
+EXPORTS = (*_SUBTITLES, "docx")
 
 
 class OptionalSwitch(serializers.BooleanField):
@@ -302,35 +309,44 @@ class SttBatchView(JsonView):
 
 
 class SttJobView(JsonView):
-    access: ClassVar = {"GET": READ, "DELETE": RUN}
+    access: ClassVar = {"GET": READ, "PATCH": RUN, "DELETE": RUN}
 
     class QuerySerializer(StrictSerializer):
-        format = serializers.ChoiceField(choices=["json", "srt", "vtt", "txt"], default="json")
+        format = serializers.ChoiceField(choices=["json", *EXPORTS], default="json")
+
+    class EditSerializer(StrictSerializer):
+        class SegmentTextSerializer(StrictSerializer):
+            index = serializers.IntegerField(min_value=0, help_text="The segment's place in `timestamps`, from 0.")
+            text = serializers.CharField(max_length=editing.MAX_SEGMENT_CHARACTERS)
+
+        segments = SegmentTextSerializer(many=True, allow_empty=False)
 
     @extend_schema(
-        parameters=[OpenApiParameter("format", str, enum=["json", "srt", "vtt", "txt"])],
+        parameters=[OpenApiParameter("format", str, enum=["json", *EXPORTS])],
         responses={
             (200, "application/json"): SttJobSerializer,
             (200, "application/x-subrip"): str,
             (200, "text/vtt"): str,
             (200, "text/plain"): str,
+            (200, exports.DOCX): bytes,
         },
     )
     def get(self, request: Request, job_id: uuid.UUID) -> Response | HttpResponse:
-        """One transcription job, as JSON, subtitles or text."""
+        """One transcription job, as JSON, subtitles, text or a Word document."""
         format_name = validated(self.QuerySerializer, request.query_params)["format"]
         job = selectors.get_job(actor=self.actor, job_id=job_id)
         if format_name == "json":
             return Response(SttJobSerializer(job, context={"request": request}).data)
-        transcription = _transcription(job)
-        if transcription is None:
-            raise errors.Conflict(f"The job is {job.status}: it has no transcription.", code="job_not_succeeded")
-        render, content_type = _FORMATS[format_name]
-        response = HttpResponse(
-            render(selectors.segments(transcription)), content_type=f"{content_type}; charset=utf-8"
-        )
-        response["Content-Disposition"] = f'inline; filename="{job.id}.{format_name}"'
-        return response
+        return exported(job, format_name)
+
+    @extend_schema(request=EditSerializer, responses={200: SttJobSerializer})
+    def patch(self, request: Request, job_id: uuid.UUID) -> Response:
+        """Correct the text of segments. Their times stay; words keep theirs where there are as many as before."""
+        job = selectors.get_job(actor=self.actor, job_id=job_id)
+        changes = validated(self.EditSerializer, request.data)["segments"]
+        texts = {change["index"]: change["text"] for change in changes}
+        job.transcription = editing.edit_transcription(actor=self.actor, job=job, texts=texts)
+        return Response(SttJobSerializer(job, context={"request": request}).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, job_id: uuid.UUID) -> Response:
@@ -339,13 +355,35 @@ class SttJobView(JsonView):
         return Response(status=204)
 
 
+class SttJobRetryView(JsonView):
+    access: ClassVar = {"POST": RUN}
+
+    @extend_schema(request=None, responses={202: SttJobSerializer})
+    @idempotent
+    def post(self, request: Request, job_id: uuid.UUID) -> Response:
+        """Queue the recording of a failed or cancelled job again, as a new job."""
+        job = editing.retry(actor=self.actor, job=selectors.get_job(actor=self.actor, job_id=job_id))
+        body = SttJobSerializer(job, context={"request": request}).data
+        return accepted(body, f"/api/v1/stt/jobs/{job.id}")
+
+
 # ── Helpers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_FORMATS = {
-    "srt": (subtitles.to_srt, "application/x-subrip"),
-    "vtt": (subtitles.to_vtt, "text/vtt"),
-    "txt": (subtitles.to_txt, "text/plain"),
-}
+
+def exported(job: SttJob, format_name: str) -> HttpResponse:
+    """The transcription in one of EXPORTS. Raises `Conflict` for a job without one."""
+    transcription = _transcription(job)
+    if transcription is None:
+        raise errors.Conflict(f"The job is {job.status}: it has no transcription.", code="job_not_succeeded")
+    segments = selectors.segments(transcription)
+    if format_name == "docx":
+        title = job.audio.filename if job.audio and job.audio.filename else "Transcript"
+        response = HttpResponse(exports.to_docx(segments, title=title), content_type=exports.DOCX)
+    else:
+        render, content_type = _SUBTITLES[format_name]
+        response = HttpResponse(render(segments), content_type=f"{content_type}; charset=utf-8")
+    response["Content-Disposition"] = f'inline; filename="{job.id}.{format_name}"'
+    return response
 
 
 def _form_and_query(request: Request) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.db import models
 
 from analytics.models import Task
@@ -85,9 +87,11 @@ class Transcription(OrganizationOwned):
     fallback_reason = models.CharField(max_length=200, blank=True)
     quality = models.JSONField(help_text="{snr_db, speech_ratio, clipping_ratio, score}")
     stages = models.JSONField(help_text="The names of the stages that ran.")
+    edited_at = models.DateTimeField(null=True, blank=True, help_text="When somebody last corrected the text.")
 
     class Meta:
         ordering: ClassVar = ["-created_at"]
+        indexes: ClassVar = [GinIndex(SearchVector("text", config="simple"), name="transcription_words")]
 
     def __str__(self) -> str:
         return self.text[:80]

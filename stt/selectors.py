@@ -14,9 +14,12 @@ from ml.types import Segment, Word
 from stt.models import SttJob, Transcription, TranscriptionDefaults
 
 
-def list_jobs(*, actor: Actor, **filters: Any) -> QuerySet[SttJob]:
-    """Newest first; `filters` are those of `jobs.selectors.filtered`."""
-    return jobs.filtered(owned_by(actor, SttJob).select_related("transcription", "audio"), **filters)
+def list_jobs(*, actor: Actor, q: str = "", **filters: Any) -> QuerySet[SttJob]:
+    """Newest first. q: words of the transcript; `filters` are those of `jobs.selectors.filtered`."""
+    found = jobs.filtered(owned_by(actor, SttJob).select_related("transcription", "audio"), **filters)
+    if not q:
+        return found
+    return found.filter(id__in=jobs.with_words(owned_by(actor, Transcription), q).values("job_id"))
 
 
 def get_batch(*, actor: Actor, batch_id: uuid.UUID) -> list[SttJob]:

@@ -9,4 +9,5 @@ urlpatterns = [
     path("defaults", api.TranscriptionDefaultsView.as_view()),
     path("jobs", api.SttJobListView.as_view()),
     path("jobs/<uuid:job_id>", api.SttJobView.as_view()),
+    path("jobs/<uuid:job_id>/retry", api.SttJobRetryView.as_view()),
 ]

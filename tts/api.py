@@ -205,6 +205,18 @@ class TtsJobView(JsonView):
         return Response(status=204)
 
 
+class TtsJobRetryView(JsonView):
+    access: ClassVar = {"POST": RUN}
+
+    @extend_schema(request=None, responses={202: TtsJobSerializer})
+    @idempotent
+    def post(self, request: Request, job_id: uuid.UUID) -> Response:
+        """Queue the text of a failed or cancelled job again, as a new job."""
+        job = services.retry(actor=self.actor, job=selectors.get_job(actor=self.actor, job_id=job_id))
+        body = TtsJobSerializer(job, context={"request": request}).data
+        return accepted(body, f"/api/v1/tts/jobs/{job.id}")
+
+
 # ── Voices ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

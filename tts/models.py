@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.db import models
 
 from analytics.models import Task
@@ -32,4 +34,5 @@ class TtsJob(Job):
             models.Index(fields=["organization", "-created_at"], name="tts_newest"),
             models.Index(fields=["organization", "status", "-created_at"], name="tts_by_status"),
             models.Index(fields=["heartbeat_at"], condition=models.Q(status="processing"), name="tts_running"),
+            GinIndex(SearchVector("text", config="simple"), name="tts_words"),
         ]

@@ -18,9 +18,10 @@ from ml.types import SynthesisOptions, Voice
 from tts.models import TtsJob
 
 
-def list_jobs(*, actor: Actor, **filters: Any) -> QuerySet[TtsJob]:
-    """Newest first; `filters` are those of `jobs.selectors.filtered`."""
-    return jobs.filtered(owned_by(actor, TtsJob), **filters)
+def list_jobs(*, actor: Actor, q: str = "", **filters: Any) -> QuerySet[TtsJob]:
+    """Newest first. q: words of the text; `filters` are those of `jobs.selectors.filtered`."""
+    found = jobs.filtered(owned_by(actor, TtsJob), **filters)
+    return jobs.with_words(found, q) if q else found
 
 
 def get_batch(*, actor: Actor, batch_id: uuid.UUID) -> list[TtsJob]:

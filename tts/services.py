@@ -264,6 +264,14 @@ def delete_job(*, actor: Actor, job: TtsJob) -> None:
     retention.delete_job(actor=actor, job=job)
 
 
+def retry(*, actor: Actor, job: TtsJob) -> TtsJob:
+    """A new queued job for the text of one that failed or was cancelled. Raises `Conflict` for others."""
+    if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        raise errors.Conflict(f"The job is {job.status}; only failed and cancelled jobs can be retried.")
+    options = SynthesisOptions(voice=job.voice, model=job.model, sample_rate=job.sample_rate, **job.options)
+    return submit(actor=actor, request=SynthesisRequest(job.text, options, job.format, job.custom_id))
+
+
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

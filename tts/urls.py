@@ -10,4 +10,5 @@ urlpatterns = [
     path("batches/<uuid:batch_id>", api.TtsBatchView.as_view()),
     path("jobs", api.TtsJobListView.as_view()),
     path("jobs/<uuid:job_id>", api.TtsJobView.as_view()),
+    path("jobs/<uuid:job_id>/retry", api.TtsJobRetryView.as_view()),
 ]

@@ -57,6 +57,7 @@ class JobQuerySerializer(StrictSerializer):
     status = serializers.ChoiceField(choices=JobStatus.choices, required=False)
     created_after = serializers.DateTimeField(required=False)
     key = serializers.UUIDField(required=False, help_text="Only the jobs of this API key.")
+    q = serializers.CharField(max_length=200, required=False, help_text="Words of the text or the transcript.")
     page = serializers.IntegerField(min_value=1, required=False)
     page_size = serializers.IntegerField(min_value=1, required=False)
 
@@ -76,6 +77,7 @@ JOB_FILTERS = (
     OpenApiParameter("status", str, enum=JobQuerySerializer.STATUSES),
     OpenApiParameter("created_after", OpenApiTypes.DATETIME),
     OpenApiParameter("key", OpenApiTypes.UUID, description="Only the jobs of this API key."),
+    OpenApiParameter("q", str, description='Words of the text or the transcript; "…" for a phrase, - for none of it.'),
 )
 
 

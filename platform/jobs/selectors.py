@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TypeVar
 
 from django.apps import apps
-from django.db.models import QuerySet
+from django.contrib.postgres.search import SearchQuery, SearchVector
+from django.db.models import Model, QuerySet
 
 from accounts.actors import Actor
 from common import errors
@@ -15,6 +16,7 @@ from common.access import owned_by
 from jobs.models import MODELS, Job, JobStatus
 
 SomeJob = TypeVar("SomeJob", bound=Job)
+SomeRow = TypeVar("SomeRow", bound=Model)
 
 
 def filtered(
@@ -30,6 +32,15 @@ def filtered(
     if created_after:
         jobs = jobs.filter(created_at__gt=created_after)
     return jobs.filter(api_key_id=key) if key else jobs
+
+
+def with_words(rows: QuerySet[SomeRow], words: str) -> QuerySet[SomeRow]:
+    """Those of `rows` whose `text` holds all the words; quotes, `or` and `-` before a word work as in web searches.
+
+    The configuration "simple" fits every language: words are found as they were written. Each model has its index.
+    """
+    query = SearchQuery(words, config="simple", search_type="websearch")
+    return rows.annotate(words=SearchVector("text", config="simple")).filter(words=query)
 
 
 def count_running(organization_id: uuid.UUID) -> int:

@@ -72,6 +72,9 @@ TABLE = {
     "GET /api/v1/stt/batches/{batch_id}":    "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
     "POST /api/v1/stt/transcribe":           "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "POST /api/v1/stt/batch-transcribe":     "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "POST /api/v1/tts/jobs/{job_id}/retry":  "401 403 409 409 409 404 409 403 401 401",
+    "POST /api/v1/stt/jobs/{job_id}/retry":  "401 403 409 409 409 404 409 403 401 401",  # a job that succeeded
+    "PATCH /api/v1/stt/jobs/{job_id}":       "401 403 400 400 400 404 400 403 401 401",  # silence has no segments
     "GET /api/v1/stt/jobs":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /api/v1/stt/jobs/{job_id}":         "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
     "DELETE /api/v1/stt/jobs/{job_id}":      "401 403 2xx 2xx 2xx 404 2xx 403 401 401",
@@ -163,6 +166,7 @@ BODIES: dict[str, Callable[[Tenant], dict[str, Any]]] = {
     "PATCH /api/v1/webhooks/{webhook_id}": lambda _: {"json": {"description": "renamed"}},
     "POST /api/v1/tts/synthesize": lambda _: {"json": {"text": "Hi."}},
     "POST /api/v1/tts/synthesize-batch": lambda _: {"json": {"items": [{"text": "Hi."}]}},
+    "PATCH /api/v1/stt/jobs/{job_id}": lambda _: {"json": {"segments": [{"index": 0, "text": "New."}]}},
     "PATCH /api/v1/stt/defaults": lambda _: {"json": {"itn": True}},
     "PATCH /api/v1/organization": lambda _: {"json": {"audio_retention_days": None}},
     "POST /api/v1/stt/transcribe": lambda _: {"files": {"audio_file": ("s.wav", silence(0.3))}},
