@@ -30,7 +30,6 @@ from jobs.api import (
     job_filters,
 )
 from jobs.idempotency import idempotent
-from ml.stt import subtitles
 from ml.stt.diarization import MAX_SPEAKERS
 from ml.stt.stages import SWITCHABLE
 from ml.types import TranscriptionOptions
@@ -39,13 +38,6 @@ from stt.models import SttJob, Transcription, TranscriptionDefaults
 
 READ = Access(scope="stt")
 RUN = Access(role=Role.DEVELOPER, scope="stt")
-
-_SUBTITLES = {
-    "srt": (subtitles.to_srt, "application/x-subrip"),
-    "vtt": (subtitles.to_vtt, "text/vtt"),
-    "txt": (subtitles.to_txt, "text/plain"),
-}
-EXPORTS = (*_SUBTITLES, "docx")
 
 
 class OptionalSwitch(serializers.BooleanField):
@@ -312,7 +304,7 @@ class SttJobView(JsonView):
     access: ClassVar = {"GET": READ, "PATCH": RUN, "DELETE": RUN}
 
     class QuerySerializer(StrictSerializer):
-        format = serializers.ChoiceField(choices=["json", *EXPORTS], default="json")
+        format = serializers.ChoiceField(choices=["json", *exports.FORMATS], default="json")
 
     class EditSerializer(StrictSerializer):
         class SegmentTextSerializer(StrictSerializer):
@@ -322,7 +314,7 @@ class SttJobView(JsonView):
         segments = SegmentTextSerializer(many=True, allow_empty=False)
 
     @extend_schema(
-        parameters=[OpenApiParameter("format", str, enum=["json", *EXPORTS])],
+        parameters=[OpenApiParameter("format", str, enum=["json", *exports.FORMATS])],
         responses={
             (200, "application/json"): SttJobSerializer,
             (200, "application/x-subrip"): str,
@@ -337,7 +329,10 @@ class SttJobView(JsonView):
         job = selectors.get_job(actor=self.actor, job_id=job_id)
         if format_name == "json":
             return Response(SttJobSerializer(job, context={"request": request}).data)
-        return exported(job, format_name)
+        content, content_type = exports.export(job, format_name)
+        response = HttpResponse(content, content_type=content_type)
+        response["Content-Disposition"] = f'inline; filename="{job.id}.{format_name}"'
+        return response
 
     @extend_schema(request=EditSerializer, responses={200: SttJobSerializer})
     def patch(self, request: Request, job_id: uuid.UUID) -> Response:
@@ -368,22 +363,6 @@ class SttJobRetryView(JsonView):
 
 
 # ── Helpers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def exported(job: SttJob, format_name: str) -> HttpResponse:
-    """The transcription in one of EXPORTS. Raises `Conflict` for a job without one."""
-    transcription = _transcription(job)
-    if transcription is None:
-        raise errors.Conflict(f"The job is {job.status}: it has no transcription.", code="job_not_succeeded")
-    segments = selectors.segments(transcription)
-    if format_name == "docx":
-        title = job.audio.filename if job.audio and job.audio.filename else "Transcript"
-        response = HttpResponse(exports.to_docx(segments, title=title), content_type=exports.DOCX)
-    else:
-        render, content_type = _SUBTITLES[format_name]
-        response = HttpResponse(render(segments), content_type=f"{content_type}; charset=utf-8")
-    response["Content-Disposition"] = f'inline; filename="{job.id}.{format_name}"'
-    return response
 
 
 def _form_and_query(request: Request) -> Any:

@@ -1,13 +1,36 @@
-"""Transcripts as documents."""
+"""Transcripts as subtitles, text and documents."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 
+from common import errors
+from ml.stt import subtitles
 from ml.types import Segment
+from stt import selectors
+from stt.models import SttJob
 
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+_TEXTS = {
+    "srt": (subtitles.to_srt, "application/x-subrip"),
+    "vtt": (subtitles.to_vtt, "text/vtt"),
+    "txt": (subtitles.to_txt, "text/plain"),
+}
+FORMATS = (*_TEXTS, "docx")
+
+
+def export(job: SttJob, format_name: str) -> tuple[str | bytes, str]:
+    """The job's transcription in one of FORMATS, and its content type. Raises `Conflict` for a job without one."""
+    transcription = getattr(job, "transcription", None)
+    if transcription is None:
+        raise errors.Conflict(f"The job is {job.status}: it has no transcription.", code="job_not_succeeded")
+    segments = selectors.segments(transcription)
+    if format_name == "docx":
+        title = job.audio.filename if job.audio and job.audio.filename else "Transcript"
+        return to_docx(segments, title=title), DOCX
+    render, content_type = _TEXTS[format_name]
+    return render(segments), f"{content_type}; charset=utf-8"
 
 
 def to_docx(segments: Sequence[Segment], *, title: str) -> bytes:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -107,7 +108,9 @@ def assert_accessible(page: Page, name: str = "") -> None:
     if not page.evaluate("typeof window.axe === 'object'"):
         page.evaluate(AXE.read_text())
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-    found = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", tags)
+    # Not preloading: it copies the styles of shadow roots into inline ones, which the pages' policy refuses.
+    options = "{runOnly: tags, resultTypes: ['violations'], preload: false}"
+    found = page.evaluate(f"tags => axe.run(document, {options})", tags)
     grave = [
         f"{violation['id']} ({violation['impact']}): {violation['help']}\n    "
         + "\n    ".join(f"{node['target']} {node['failureSummary']}"[:600] for node in violation["nodes"][:5])
@@ -182,3 +185,11 @@ def used_icons() -> set[str]:
         *re.findall(r'NavItem\([^,]+, "[^"]+", "([^"]+)"', python),
         *re.findall(r'Command\([^,]+, "[^"]+", "([^"]+)"', python),
     }
+
+
+def until(page: Page, expression: str, *, seconds: float = 20) -> None:
+    """Waits until the JavaScript expression is true. (Playwright's own waiting needs eval, which the pages refuse.)"""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"never true: {expression}"
+        page.wait_for_timeout(50)

@@ -1,0 +1,220 @@
+"""Jobs: both lists with search, a transcript in step with its recording, and what was spoken."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.http import content_disposition_header
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Role
+from analytics.models import Task
+from common import errors, storage
+from dashboard.access import Action, Page
+from dashboard.forms import attempt
+from dashboard.listing import FilterForm, listing
+from dashboard.nav import NavItem, Section
+from jobs.models import UNFINISHED, Job, JobStatus
+from stt import editing, exports
+from stt import selectors as stt
+from stt import services as stt_services
+from stt.api import SttJobSerializer
+from stt.models import SttJob
+from tts import selectors as tts
+from tts import services as tts_services
+from tts.models import TtsJob
+
+PERIODS = {"1": _("Last 24 hours"), "7": _("Last 7 days"), "30": _("Last 30 days")}
+UNSURE, DOUBTFUL = 0.4, 0.7
+"""Under these confidences words are marked."""
+
+_SELECTORS: dict[str, Any] = {Task.STT: stt, Task.TTS: tts}
+_EDITED = "segment-"
+
+
+class JobFilters(FilterForm):
+    q = forms.CharField(
+        label=_("Search words"), max_length=200, widget=forms.TextInput(attrs={"type": "search"}), required=False
+    )
+    status = forms.ChoiceField(label=_("Status"), choices=[("", _("Any status")), *JobStatus.choices], required=False)
+    period = forms.ChoiceField(label=_("Period"), choices=[("", _("Any time")), *PERIODS.items()], required=False)
+
+    @property
+    def for_selector(self) -> dict[str, Any]:
+        values = self.values
+        if days := values.pop("period", None):
+            values["created_after"] = timezone.now() - timedelta(days=int(days))
+        return values
+
+
+class JobsPage(Page):
+    def get(self, request: HttpRequest, task: str = Task.STT) -> HttpResponse:
+        filters = JobFilters(request)
+        rows = listing(request, _selectors(task).list_jobs(actor=self.actor, **filters.for_selector))
+        fields = {
+            "task": task,
+            "filters": filters,
+            "listing": rows,
+            "busy": any(row.status in UNFINISHED for row in rows),
+            "tabs": _tabs(task),
+        }
+        return self.render("dashboard/jobs/list.html", fields, part="dashboard/jobs/rows.html")
+
+
+class JobPage(Page):
+    """One job. A transcript is corrected where it stands: `?edit=1`."""
+
+    post_role = Role.DEVELOPER
+
+    def get(self, request: HttpRequest, task: str, job_id: uuid.UUID) -> HttpResponse:
+        return self._page(request, _job(self, task, job_id), forms.Form())
+
+    def post(self, request: HttpRequest, task: str, job_id: uuid.UUID) -> HttpResponse:
+        job = _job(self, task, job_id)
+        if not isinstance(job, SttJob):
+            raise errors.NotFound(_t("Only transcripts can be corrected."))
+        form = forms.Form(request.POST)
+        texts = {
+            int(name.removeprefix(_EDITED)): value
+            for name, value in request.POST.items()
+            if name.startswith(_EDITED) and name.removeprefix(_EDITED).isdecimal()
+        }
+        if form.is_valid() and attempt(
+            form, lambda: editing.edit_transcription(actor=self.actor, job=job, texts=texts)
+        ):
+            return self.done(_t("The transcript was saved."), "dashboard:job", task, job_id)
+        return self._page(request, job, form)
+
+    def _page(self, request: HttpRequest, job: Job, form: forms.Form) -> HttpResponse:
+        fields = {"job": job, "task": job.task, "form": form, "timings": _timings(job), "unfinished": UNFINISHED}
+        fields |= self._of_recording(request, job) if isinstance(job, SttJob) else {"audio": self._spoken(job)}
+        status = 400 if form.errors else 200
+        return self.render("dashboard/jobs/job.html", fields, part="dashboard/jobs/state.html", status=status)
+
+    def _of_recording(self, request: HttpRequest, job: SttJob) -> dict[str, Any]:
+        transcription = getattr(job, "transcription", None)
+        return {
+            "audio": storage.signed_url(request, job.audio.key) if job.audio else "",
+            "transcription": transcription,
+            "segments": _marked(transcription.segments) if transcription else [],
+            "editing": bool(transcription) and (request.method == "POST" or "edit" in request.GET),
+            "formats": ("txt", "srt", "vtt", "docx", "json"),
+        }
+
+    def _spoken(self, job: Any) -> str:
+        kept = job.audio_key and job.status == JobStatus.SUCCEEDED
+        return storage.signed_url(self.request, job.audio_key) if kept else ""
+
+
+class JobExport(Page):
+    def get(self, request: HttpRequest, job_id: uuid.UUID, format_name: str) -> HttpResponse:
+        job = stt.get_job(actor=self.actor, job_id=job_id)
+        if format_name == "json":
+            response: HttpResponse = JsonResponse(SttJobSerializer(job, context={"request": request}).data)
+        elif format_name in exports.FORMATS:
+            content, content_type = exports.export(job, format_name)
+            response = HttpResponse(content, content_type=content_type)
+        else:
+            raise errors.NotFound(_t("There is no such format."))
+        stem = (job.audio.filename.rpartition(".")[0] or job.audio.filename) if job.audio else ""
+        response.headers["Content-Disposition"] = _attachment(f"{stem or job.id}.{format_name}")
+        return response
+
+
+class JobDelete(Action):
+    """Cancels what has not ended, deletes what has: as the API does."""
+
+    role = Role.DEVELOPER
+
+    def post(self, request: HttpRequest, task: str, job_id: uuid.UUID) -> HttpResponse:
+        job = _job(self, task, job_id)
+        ending = job.status in UNFINISHED
+        services: Any = stt_services if task == Task.STT else tts_services
+        services.delete_job(actor=self.actor, job=job)
+        if ending:
+            return self.done(_t("The job was cancelled."), "dashboard:job", task, job_id)
+        return self.done(_t("The job was deleted, and its audio with it."), "dashboard:jobs", task)
+
+
+class JobRetry(Action):
+    role = Role.DEVELOPER
+
+    def post(self, request: HttpRequest, task: str, job_id: uuid.UUID) -> HttpResponse:
+        job = _job(self, task, job_id)
+        if isinstance(job, SttJob):
+            again: Job = editing.retry(actor=self.actor, job=job)
+        else:
+            again = tts_services.retry(actor=self.actor, job=job)  # type: ignore[arg-type]
+        return self.done(_t("It was queued again."), "dashboard:job", task, again.id)
+
+
+def _selectors(task: str) -> Any:
+    if task not in _SELECTORS:
+        raise errors.NotFound(_t("There are no such jobs."))
+    return _SELECTORS[task]
+
+
+def _job(page: Page, task: str, job_id: uuid.UUID) -> SttJob | TtsJob:
+    job: SttJob | TtsJob = _selectors(task).get_job(actor=page.actor, job_id=job_id)
+    return job
+
+
+def _tabs(task: str) -> list[dict[str, Any]]:
+    labels = ((Task.STT, _("Speech to text")), (Task.TTS, _("Text to speech")))
+    return [
+        {"label": label, "url": reverse("dashboard:jobs", args=[name]), "current": name == task}
+        for name, label in labels
+    ]
+
+
+def _timings(job: Job) -> list[tuple[str, float, float]]:
+    """(stage, seconds, share of the longest), in the order in which they ran where that is known."""
+    order = list(getattr(getattr(job, "transcription", None), "stages", ()))
+    timed = [(name, seconds) for name, seconds in job.timings.items() if isinstance(seconds, int | float)]
+    named = dict(sorted(timed, key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order)))
+    longest = max(named.values(), default=0) or 1
+    return [(name.replace("_", " "), seconds, seconds / longest) for name, seconds in named.items()]
+
+
+def _marked(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The segments, each word with how doubtful it is."""
+    return [
+        {**segment, "words": [{**word, "mark": _mark(word["confidence"])} for word in segment.get("words") or []]}
+        for segment in segments
+    ]
+
+
+def _mark(confidence: float) -> str:
+    return "unsure" if confidence < UNSURE else "doubtful" if confidence < DOUBTFUL else ""
+
+
+def _attachment(filename: str) -> str:
+    return content_disposition_header(True, filename) or "attachment"
+
+
+urlpatterns = [
+    path("dashboard/jobs", JobsPage.as_view(), name="jobs"),
+    path("dashboard/jobs/<str:task>", JobsPage.as_view(), name="jobs"),
+    path("dashboard/jobs/<str:task>/<uuid:job_id>", JobPage.as_view(), name="job"),
+    path("dashboard/jobs/<str:task>/<uuid:job_id>/delete", JobDelete.as_view(), name="job-delete"),
+    path("dashboard/jobs/<str:task>/<uuid:job_id>/retry", JobRetry.as_view(), name="job-retry"),
+    path("dashboard/jobs/stt/<uuid:job_id>/transcript.<str:format_name>", JobExport.as_view(), name="job-export"),
+]
+NAV = (
+    NavItem(
+        _("Jobs"),
+        "dashboard:jobs",
+        "list-checks",
+        Section.SPEECH,
+        order=10,
+        shortcut="g j",
+        keywords="transcripts history queue",
+    ),
+)
