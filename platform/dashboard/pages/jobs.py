@@ -18,7 +18,7 @@ from accounts.models import Role
 from analytics.models import Task
 from common import errors, storage
 from dashboard.access import Action, Page
-from dashboard.forms import attempt
+from dashboard.forms import succeeds
 from dashboard.listing import FilterForm, listing
 from dashboard.nav import NavItem, Section
 from jobs.models import UNFINISHED, Job, JobStatus
@@ -82,11 +82,11 @@ class JobPage(Page):
             raise errors.NotFound(_t("Only transcripts can be corrected."))
         form = forms.Form(request.POST)
         texts = {
-            int(name.removeprefix(_EDITED)): value
+            int(name.removeprefix(_EDITED)): str(value)
             for name, value in request.POST.items()
             if name.startswith(_EDITED) and name.removeprefix(_EDITED).isdecimal()
         }
-        if form.is_valid() and attempt(
+        if form.is_valid() and succeeds(
             form, lambda: editing.edit_transcription(actor=self.actor, job=job, texts=texts)
         ):
             return self.done(_t("The transcript was saved."), "dashboard:job", task, job_id)
