@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from accounts.actors import Actor
 from analytics import quota
 from analytics.services import Metered
+from audit import services as audit
 from common import db, errors, storage
 from common.concurrency import in_request_context
 from jobs import batches
@@ -189,7 +190,9 @@ def with_defaults(*, actor: Actor, options: dict[str, Any]) -> TranscriptionOpti
 
 
 def save_defaults(*, actor: Actor, changes: dict[str, Any]) -> TranscriptionDefaults:
-    row, _ = TranscriptionDefaults.objects.update_or_create(organization=actor.organization, defaults=changes)
+    with transaction.atomic():
+        row, _ = TranscriptionDefaults.objects.update_or_create(organization=actor.organization, defaults=changes)
+        audit.record(actor=actor, action="stt_defaults.changed", changes=changes)
     return row
 
 

@@ -85,7 +85,7 @@ class Page(View):
         """
         if part and self.wants_part:
             status = 422 if status == 400 else status
-            return render(self.request, part, {"actor": self.actor, **(fields or {})}, status=status)
+            return render(self.request, part, {**_basics(self), **(fields or {})}, status=status)
         return render(self.request, template, {**shell(self), **(fields or {})}, status=status)
 
     def go(self, to: str, *args: object) -> HttpResponse:
@@ -143,24 +143,32 @@ def _title(status: int) -> str:
     return {403: _("Not allowed"), 404: _("Nothing here")}.get(status, _("This did not work"))
 
 
-def shell(page: Page) -> dict[str, Any]:
-    """What the frame around every page shows."""
-    actor, request = page.actor, page.request
+def _basics(page: Page) -> dict[str, Any]:
+    """What every template may use, of a page or of a part."""
+    actor = page.actor
     return {
         "actor": actor,
-        "role_label": Role(actor.role).label,
-        "memberships": page.visitor.memberships,
-        "show_admin": actor.has_role(Role.OWNER) or actor.user.is_superuser,  # type: ignore[union-attr]
         "is_owner": actor.has_role(Role.OWNER),
         "is_admin": actor.has_role(Role.ADMIN),
         "is_developer": actor.has_role(Role.DEVELOPER),
+        "base_url": page.request.build_absolute_uri("/").rstrip("/"),
+    }
+
+
+def shell(page: Page) -> dict[str, Any]:
+    """What the frame around every page shows besides."""
+    actor, request = page.actor, page.request
+    return {
+        **_basics(page),
+        "role_label": Role(actor.role).label,
+        "memberships": page.visitor.memberships,
+        "show_admin": actor.has_role(Role.OWNER) or actor.user.is_superuser,  # type: ignore[union-attr]
         "nav_groups": nav.groups(actor, request.path),
         "account_links": nav.account_links(actor),
         "palette": nav.palette(actor),
         "toasts": pending(request),
         "theme": theme_of(request),
         "version": settings.VERSION,
-        "base_url": request.build_absolute_uri("/").rstrip("/"),
     }
 
 

@@ -35,6 +35,11 @@ class Listing(Generic[Row]):
         return len(self.rows)
 
     @property
+    def worth_saying(self) -> bool:
+        """Whether a line about pages and numbers says more than the rows do."""
+        return self.number > 1 or self.has_next or len(self.rows) > 10
+
+    @property
     def first(self) -> int:
         return (self.number - 1) * self.size + 1 if self.rows else 0
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect
 
 from tests.browser import signed_in
 from tests.conftest import ROOT, Tenant
@@ -139,8 +139,8 @@ def screenshot(page: Page, name: str) -> None:
 
 
 def settled(page: Page) -> None:
-    """Waits until htmx has nothing under way."""
-    page.wait_for_function("!document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling')")
+    """Waits until htmx has nothing under way. (`page.wait_for_function` needs eval, which the policy refuses.)"""
+    expect(page.locator(".htmx-request, .htmx-swapping, .htmx-settling")).to_have_count(0)
 
 
 def toast(page: Page) -> str:

@@ -28,14 +28,18 @@ def test_empty_home_says_what_to_do_first(tenant: Tenant) -> None:
     assert "No jobs yet" in text
     assert f"curl -s {tenant.server}/api/v1/tts/synthesize" in text
     assert "requests.post(" in text
-    assert 'href="/admin/accounts/apikey/add/"' in page.text
+    assert 'href="/dashboard/api-keys?new=1"' in page.text
     assert 'href="/api/v1/docs"' in page.text
     assert "All systems work" in text
     assert "espeak-ng · 1" in text
 
 
 def test_roles_decide_what_is_offered(tenant: Tenant) -> None:
-    for role, offer in (("admin", "POST"), ("developer", "ask an owner or admin"), ("viewer", "ask an owner or admin")):
+    for role, offer in (
+        ("admin", "Make one here"),
+        ("developer", "ask an owner or admin"),
+        ("viewer", "ask an owner or admin"),
+    ):
         page = signed_in(tenant, role).get("/dashboard")
         assert offer in text_of(page)
         assert "/admin/" not in page.text

@@ -163,8 +163,9 @@ def button(
 def field(bound: BoundField, compact: bool = False, suffix: str = "", **extra: Any) -> SafeString:
     """A form's field with its label, help and errors. extra: attributes of the input. compact: the label hidden.
 
-    `id` tells two forms with the same field on one page apart.
+    `id` tells two forms with the same field on one page apart; `optional=False` leaves that word out.
     """
+    optional = extra.pop("optional", bound.widget_type != "select") and not bound.field.required and not compact
     attributes = {name.rstrip("_").replace("_", "-"): value for name, value in extra.items()}
     described = bound.aria_describedby if "id" in extra and bound.auto_id else ""
     if described:
@@ -172,6 +173,7 @@ def field(bound: BoundField, compact: bool = False, suffix: str = "", **extra: A
     kind = bound.widget_type
     shown = bound.as_widget(attrs=attributes)
     return _part("field", field=bound, kind=kind, input=shown, compact=compact, suffix=suffix, id=extra.get("id"),
+                 optional=optional,
                  group=kind in ("checkboxselectmultiple", "radioselect"))  # fmt: skip
 
 
@@ -261,8 +263,9 @@ def menu(content: str, label: str, icon: str = "ellipsis", end: bool = True, tex
 
 @register.simple_block_tag
 def snippet(content: str, label: str = "", language: str = "") -> SafeString:
-    """Code to copy. The content is escaped as any template text."""
-    return _part("snippet", content=content.strip("\n"), label=label, language=language, id=_new_id("code"))
+    """Code to copy. What it interpolates is escaped as anywhere; `<` and `&` of its own stand as entities."""
+    inner = mark_safe(content.strip("\n"))  # noqa: S308  (strip() forgets that it is escaped)
+    return _part("snippet", content=inner, label=label, language=language, id=_new_id("code"))
 
 
 @register.simple_block_tag

@@ -4,7 +4,8 @@
 export function openDialog(dialog) {
   if (dialog.open) return;
   dialog.showModal();
-  dialog.querySelector("[autofocus], .dialog-body input:not([type=hidden]), .dialog-body select, .dialog-body textarea")?.focus();
+  const fields = "[autofocus], .dialog-body input:not([type=hidden]), .dialog-body select, .dialog-body textarea";
+  (dialog.querySelector(fields) || dialog.querySelector(".dialog-body :is([data-copy], .button-primary)"))?.focus();
 }
 
 /** Asks; resolves to whether the person agrees. yes: the word on the button. */

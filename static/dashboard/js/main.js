@@ -76,7 +76,7 @@ document.addEventListener("htmx:configRequest", (event) => {
 // ── A form is sent once ──
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (event.defaultPrevented || form.method !== "post" || form.hasAttribute("hx-post")) return;
+  if (event.defaultPrevented || form.method !== "post" || form.matches("[hx-post], [data-again]")) return;
   setTimeout(() => { for (const button of form.querySelectorAll("button:not([type=button])")) button.disabled = true; });
 });
 addEventListener("pageshow", (event) => {

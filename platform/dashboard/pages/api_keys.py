@@ -1,0 +1,198 @@
+"""API keys: making them, shown once; scopes, expiry, limits; rotating and revoking."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts import selectors, services
+from accounts.actors import Actor
+from accounts.models import ApiKey, Role, Scope
+from dashboard.access import Action, Page
+from dashboard.forms import attempt
+from dashboard.listing import FilterForm, listing
+from dashboard.nav import Command, NavItem, Section
+from dashboard.toasts import toast
+
+LIFETIMES = [
+    ("", gettext_lazy("Never")),
+    ("30", gettext_lazy("In 30 days")),
+    ("90", gettext_lazy("In 90 days")),
+    ("365", gettext_lazy("In a year")),
+]
+
+
+class KeyFilters(FilterForm):
+    q = forms.CharField(label=gettext_lazy("Search keys"), widget=forms.TextInput(attrs={"type": "search"}))
+    state = forms.ChoiceField(
+        label=gettext_lazy("Status"),
+        choices=[
+            ("", gettext_lazy("Usable")),
+            ("expired", gettext_lazy("Expired")),
+            ("revoked", gettext_lazy("Revoked")),
+            ("all", gettext_lazy("All")),
+        ],
+    )
+
+
+class KeyFields(forms.Form):
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=100,
+        help_text=gettext_lazy("The program or place that uses it: “call centre, production”."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    scopes = forms.MultipleChoiceField(
+        label=gettext_lazy("May call"),
+        choices=Scope.choices,
+        initial=list(Scope.values),
+        widget=forms.CheckboxSelectMultiple,
+    )
+    rate_limit = forms.IntegerField(
+        label=gettext_lazy("Requests a minute"),
+        min_value=1,
+        max_value=1_000_000,
+        required=False,
+        help_text=gettext_lazy("Empty: the platform's limit."),
+    )
+
+
+class NewKeyForm(KeyFields):
+    lifetime = forms.ChoiceField(label=gettext_lazy("Expires"), choices=LIFETIMES, required=False, initial="90")
+
+    def service_fields(self) -> dict[str, Any]:
+        fields = dict(self.cleaned_data)
+        days = fields.pop("lifetime")
+        return {**fields, "expires_at": timezone.now() + timedelta(days=int(days)) if days else None}
+
+
+class EditKeyForm(KeyFields):
+    expires_at = forms.DateTimeField(
+        label=gettext_lazy("Expires (UTC)"),
+        required=False,
+        help_text=gettext_lazy("Empty: never."),
+        widget=forms.DateTimeInput(format="%Y-%m-%dT%H:%M", attrs={"type": "datetime-local"}),
+    )
+
+    def clean_expires_at(self) -> Any:
+        value = self.cleaned_data["expires_at"]
+        if value is not None and value <= timezone.now():
+            raise forms.ValidationError(_("This is in the past. To end the key now, revoke it."))
+        return value
+
+
+class KeysPage(Page):
+    role = Role.ADMIN
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return self._page(request, NewKeyForm())
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Makes a key. This answer alone shows it."""
+        form = NewKeyForm(request.POST)
+        if form.is_valid():
+            made = attempt(form, lambda: services.create_api_key(actor=self.actor, **form.service_fields()))
+            if made is not None:
+                return self._page(request, NewKeyForm(), shown=made)
+        return self._page(request, form)
+
+    def _page(self, request: HttpRequest, form: NewKeyForm, *, shown: tuple[ApiKey, str] | None = None) -> HttpResponse:
+        filters = KeyFilters(request)
+        fields = {
+            "form": form,
+            "filters": filters,
+            "listing": listing(request, _found(self.actor, **filters.values)),
+            "shown": shown[0] if shown else None,
+            "secret": shown[1] if shown else "",
+            "open": bool(form.errors) or "new" in request.GET,
+        }
+        status = 400 if form.errors else 200
+        return self.render("dashboard/api_keys/list.html", fields, part="dashboard/api_keys/rows.html", status=status)
+
+
+def _found(actor: Actor, *, q: str = "", state: str = "") -> QuerySet[ApiKey]:
+    rows = selectors.list_api_keys(actor=actor)
+    if q:
+        rows = rows.filter(Q(name__icontains=q) | Q(prefix__startswith=q) | Q(last4=q))
+    past = Q(expires_at__lte=timezone.now())
+    if state == "revoked":
+        return rows.exclude(revoked_at=None)
+    if state == "expired":
+        return rows.filter(past, revoked_at=None)
+    return rows if state == "all" else rows.exclude(past).filter(revoked_at=None)
+
+
+class KeyPage(Page):
+    """One key: what it may do, and the dangerous things."""
+
+    role = Role.ADMIN
+
+    def get(self, request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
+        row = selectors.get_api_key(actor=self.actor, key_id=key_id)
+        names = ("name", "scopes", "rate_limit", "expires_at")
+        return self._page(row, EditKeyForm(initial={name: getattr(row, name) for name in names}))
+
+    def post(self, request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
+        row = selectors.get_api_key(actor=self.actor, key_id=key_id)
+        form = EditKeyForm(request.POST)
+        if form.is_valid():
+            changes = form.cleaned_data
+            if attempt(form, lambda: services.update_api_key(actor=self.actor, api_key=row, changes=changes)):
+                return self.done(_("The key is changed."), "dashboard:api-key", row.id)
+        return self._page(row, form)
+
+    def _page(self, row: ApiKey, form: EditKeyForm) -> HttpResponse:
+        return self.render(
+            "dashboard/api_keys/key.html", {"row": row, "form": form}, status=400 if form.errors else 200
+        )
+
+
+class KeyRotate(Action):
+    role = Role.ADMIN
+
+    def post(self, request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
+        """A new secret; this answer alone shows it."""
+        row = selectors.get_api_key(actor=self.actor, key_id=key_id)
+        row, key = services.rotate_api_key(actor=self.actor, api_key=row)
+        toast(request, _("The old key is refused from now on."), tone="busy")
+        return self.render("dashboard/api_keys/rotated.html", {"row": row, "secret": key})
+
+
+class KeyRevoke(Action):
+    role = Role.ADMIN
+
+    def post(self, request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
+        row = selectors.get_api_key(actor=self.actor, key_id=key_id)
+        services.revoke_api_key(actor=self.actor, api_key=row)
+        text = _("“%(name)s” is revoked: it is refused from now on.") % {"name": row.name}
+        return self.done(text, "dashboard:api-keys")
+
+
+_BASE = "dashboard/api-keys"
+urlpatterns = [
+    path(_BASE, KeysPage.as_view(), name="api-keys"),
+    path(f"{_BASE}/<uuid:key_id>", KeyPage.as_view(), name="api-key"),
+    path(f"{_BASE}/<uuid:key_id>/rotate", KeyRotate.as_view(), name="api-key-rotate"),
+    path(f"{_BASE}/<uuid:key_id>/revoke", KeyRevoke.as_view(), name="api-key-revoke"),
+]
+
+NAV = (
+    NavItem(
+        gettext_lazy("API keys"), "dashboard:api-keys", "key-round", Section.DEVELOPERS, order=10, role=Role.ADMIN,
+        shortcut="g k", keywords="token secret credential",
+    ),
+)  # fmt: skip
+COMMANDS = (
+    Command(
+        gettext_lazy("Make an API key"), "dashboard:api-keys", "plus", role=Role.ADMIN, query="?new=1", keywords="new"
+    ),
+)

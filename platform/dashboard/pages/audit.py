@@ -1,0 +1,139 @@
+"""The audit trail: who did what, when and from where."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.utils.translation import gettext_lazy
+
+from accounts.models import Role
+from audit import selectors
+from audit.models import AuditEntry
+from dashboard.access import Page
+from dashboard.listing import FilterForm, listing
+from dashboard.nav import NavItem, Section
+
+KINDS = [
+    ("", gettext_lazy("Everything")),
+    ("auth", gettext_lazy("Sign-ins and passwords")),
+    ("two_factor", gettext_lazy("Two-factor")),
+    ("api_key", gettext_lazy("API keys")),
+    ("member", gettext_lazy("Members")),
+    ("invitation", gettext_lazy("Invitations")),
+    ("webhook", gettext_lazy("Webhooks")),
+    ("job", gettext_lazy("Jobs")),
+    ("voice", gettext_lazy("Voices")),
+    ("model", gettext_lazy("Models")),
+    ("organization", gettext_lazy("Organisation")),
+    ("stt_defaults", gettext_lazy("Transcription defaults")),
+]
+ACTIONS = {
+    "auth.login": gettext_lazy("Signed in"),
+    "auth.logout": gettext_lazy("Signed out"),
+    "auth.login_failed": gettext_lazy("Failed to sign in"),
+    "auth.second_factor_failed": gettext_lazy("Gave a wrong code"),
+    "auth.session_ended": gettext_lazy("Ended a sign-in"),
+    "auth.sessions_ended": gettext_lazy("Signed out elsewhere"),
+    "auth.password_changed": gettext_lazy("Changed the password"),
+    "auth.password_reset": gettext_lazy("Set a new password by e-mail"),
+    "two_factor.enabled": gettext_lazy("Turned two-factor on"),
+    "two_factor.disabled": gettext_lazy("Turned two-factor off"),
+    "two_factor.recovery_codes_renewed": gettext_lazy("Made new recovery codes"),
+    "two_factor.recovery_code_used": gettext_lazy("Used a recovery code"),
+    "api_key.created": gettext_lazy("Made an API key"),
+    "api_key.changed": gettext_lazy("Changed an API key"),
+    "api_key.rotated": gettext_lazy("Rotated an API key"),
+    "api_key.revoked": gettext_lazy("Revoked an API key"),
+    "member.added": gettext_lazy("Added a member"),
+    "member.joined": gettext_lazy("Joined by invitation"),
+    "member.role_changed": gettext_lazy("Changed a role"),
+    "member.removed": gettext_lazy("Removed a member"),
+    "invitation.sent": gettext_lazy("Sent an invitation"),
+    "invitation.withdrawn": gettext_lazy("Withdrew an invitation"),
+    "webhook.created": gettext_lazy("Added a webhook"),
+    "webhook.updated": gettext_lazy("Changed a webhook"),
+    "webhook.deleted": gettext_lazy("Deleted a webhook"),
+    "webhook.tested": gettext_lazy("Tested a webhook"),
+    "webhook.redelivered": gettext_lazy("Sent an event again"),
+    "webhook.secret_rotated": gettext_lazy("Rotated a webhook's secret"),
+    "webhook.disabled": gettext_lazy("Disabled a failing webhook"),
+    "job.cancelled": gettext_lazy("Cancelled a job"),
+    "job.deleted": gettext_lazy("Deleted a job"),
+    "model.installed": gettext_lazy("Installed a model"),
+    "model.activated": gettext_lazy("Activated a model"),
+    "model.reloaded": gettext_lazy("Reloaded a model"),
+    "model.removed": gettext_lazy("Removed a model"),
+    "organization.changed": gettext_lazy("Changed the organisation"),
+    "organization.exported": gettext_lazy("Exported all data"),
+    "stt_defaults.changed": gettext_lazy("Changed the transcription defaults"),
+}
+"""What entries say to people. Actions of other areas are read from their names until they stand here."""
+
+_MOST_INLINE = 120  # characters of details in a row
+
+_DATE = {"type": "date"}
+
+
+class AuditFilters(FilterForm):
+    action = forms.ChoiceField(label=gettext_lazy("What"), choices=KINDS)
+    by = forms.CharField(
+        label=gettext_lazy("By (e-mail address)"), max_length=254, widget=forms.TextInput(attrs={"type": "search"})
+    )
+    since = forms.DateField(label=gettext_lazy("From"), widget=forms.DateInput(attrs=_DATE))
+    until = forms.DateField(label=gettext_lazy("To"), widget=forms.DateInput(attrs=_DATE))
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Days (UTC) as moments: the last one included."""
+        values = super().values
+        if day := values.get("since"):
+            values["since"] = datetime.combine(day, time.min, UTC)
+        if day := values.get("until"):
+            values["until"] = datetime.combine(day, time.min, UTC) + timedelta(days=1)
+        return values
+
+
+class AuditPage(Page):
+    role = Role.ADMIN
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        filters = AuditFilters(request)
+        page = listing(request, selectors.list_entries(actor=self.actor, **filters.values))
+        fields = {
+            "filters": filters,
+            "listing": page,
+            "rows": [{"entry": entry, "what": _what(entry.action), **_details(entry)} for entry in page],
+        }
+        return self.render("dashboard/audit/list.html", fields, part="dashboard/audit/rows.html")
+
+
+def _what(action: str) -> Any:
+    return ACTIONS.get(action) or action.replace(".", ": ").replace("_", " ").capitalize()
+
+
+def _details(entry: AuditEntry) -> dict[str, str]:
+    """In a line where they are few and short, else as JSON to unfold."""
+    pairs = [(name.replace("_", " "), value) for name, value in sorted(entry.details.items()) if value != ""]
+    short = " · ".join(f"{name}: {_inline(value)}" for name, value in pairs)
+    if len(short) <= _MOST_INLINE and not any(isinstance(value, dict) for _, value in pairs):
+        return {"short": short, "details": ""}
+    return {"short": "", "details": json.dumps(entry.details, indent=2, ensure_ascii=False, sort_keys=True)}
+
+
+def _inline(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+urlpatterns = [path("dashboard/audit", AuditPage.as_view(), name="audit")]
+
+NAV = (
+    NavItem(
+        gettext_lazy("Audit"), "dashboard:audit", "scroll-text", Section.ORGANISATION, order=20, role=Role.ADMIN,
+        shortcut="g a", keywords="history log trail who",
+    ),
+)  # fmt: skip

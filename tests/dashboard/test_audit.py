@@ -1,0 +1,48 @@
+"""/dashboard/audit: who did what."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from accounts import services
+from tests.browser import signed_in, text_of
+from tests.conftest import Tenant
+from tests.dashboard.kit import Chromium, check, get_page, settled
+
+
+def test_shows_and_filters(tenant: Tenant, other_tenant: Tenant, chromium: Chromium) -> None:
+    row, _ = tenant.new_key("tts")
+    services.revoke_api_key(actor=tenant.actor("admin"), api_key=row)
+    other_tenant.new_key("stt")
+    page = chromium.sign_in(tenant, "admin")
+    page.goto("/dashboard/audit")
+    check(page, "audit")
+    expect(page.get_by_role("row").filter(has_text="Revoked an API key")).to_contain_text(str(row))
+    assert page.get_by_role("row").filter(has_text="Made an API key").count() == 1
+    page.get_by_label("What").select_option("api_key")
+    page.wait_for_url("**/audit?action=api_key")
+    settled(page)
+    expect(page.locator("#rows tbody tr")).to_have_count(2)
+    page.get_by_role("searchbox").fill(tenant.member("admin").user.email)
+    expect(page.locator("#rows tbody tr")).to_have_count(1)
+    page.get_by_label("To").fill("2020-01-01")
+    expect(page.locator("#rows")).to_contain_text("No entries")
+
+
+def test_ignores_filters_that_make_no_sense(tenant: Tenant) -> None:
+    tenant.new_key()
+    page = get_page(tenant, "/dashboard/audit?action=nonsense&since=never&page=-3&by=%00", "admin")
+    assert "Made an API key" in page or "No entries" in page
+
+
+@pytest.mark.parametrize("role", ["viewer", "developer"])
+def test_is_for_admins(tenant: Tenant, role: str) -> None:
+    assert signed_in(tenant, role).get("/dashboard/audit").status_code == 403
+
+
+def test_escapes_what_people_wrote(tenant: Tenant) -> None:
+    services.create_api_key(actor=tenant.actor(), name="<script>alert(1)</script>", scopes=["tts"])
+    page = signed_in(tenant, "owner").get("/dashboard/audit")
+    assert "<script>alert" not in page.text
+    assert "<script>alert(1)</script>" in text_of(page)

@@ -1,0 +1,109 @@
+"""/dashboard/settings: name, transcription defaults, quota, retention, export, the end."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+from playwright.sync_api import expect
+
+from accounts.models import Organization
+from analytics.quota import set_quota
+from audit.models import AuditEntry
+from stt.models import TranscriptionDefaults
+from tests.browser import Browser, signed_in, text_of
+from tests.conftest import Tenant
+from tests.dashboard.kit import Chromium, check, get_page, toast
+
+PATHS = ["", "/transcription", "/quota", "/data"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("role", ["owner", "viewer"])
+def test_pages(tenant: Tenant, chromium: Chromium, path: str, role: str) -> None:
+    set_quota(organization=tenant.organization, monthly_characters=1000, monthly_audio_seconds=3600)
+    get_page(tenant, f"/dashboard/settings{path}", role)
+    page = chromium.sign_in(tenant, role)
+    page.goto(f"/dashboard/settings{path}")
+    check(page, f"settings{path.replace('/', '-')}-{role}")
+    expect(page.locator("main").get_by_role("button", name="Save")).to_have_count(
+        0 if role == "viewer" or path == "/quota" else 1
+    )
+
+
+def test_transcription_defaults(tenant: Tenant, chromium: Chromium) -> None:
+    page = chromium.sign_in(tenant, "admin")
+    page.goto("/dashboard/settings/transcription")
+    expect(page.get_by_label("Redaction").locator("option:checked")).to_have_text("Default: off")
+    page.get_by_label("Redaction").select_option("On")
+    page.get_by_label("Numbers as digits").select_option("Off")
+    page.get_by_label("Noise suppression").uncheck()
+    page.get_by_role("button", name="Save").click()
+    assert "Saved" in toast(page)
+    row = TranscriptionDefaults.objects.get(organization=tenant.organization)
+    assert (row.redact, row.itn, row.punctuate, row.disable) == (True, False, None, ["noise_suppression"])
+    expect(page.get_by_label("Redaction")).to_have_value("true")
+    expect(page.get_by_label("Noise suppression")).not_to_be_checked()
+    entry = AuditEntry.objects.get(organization=tenant.organization, action="stt_defaults.changed")
+    assert entry.details["changes"]["redact"] is True
+
+
+def test_stage_that_the_api_left_out_by_name_is_shown_as_off(tenant: Tenant) -> None:
+    TranscriptionDefaults.objects.create(organization=tenant.organization, disable=["itn", "truecase"])
+    page = get_page(tenant, "/dashboard/settings/transcription", "viewer")
+    assert page.count('<option value="false" selected') == 1
+    assert page.count(" checked") - page.count("data-shortcuts checked") == 5
+
+
+def test_retention_asks_first(tenant: Tenant, chromium: Chromium) -> None:
+    page = chromium.sign_in(tenant, "owner")
+    page.goto("/dashboard/settings/data")
+    page.get_by_label("Audio is kept for").fill("30")
+    page.get_by_role("button", name="Save").click()
+    page.locator("#confirm").get_by_role("button", name="Save").click()
+    assert "Saved" in toast(page)
+    organization = Organization.objects.get(id=tenant.organization.id)
+    assert (organization.audio_retention_days, organization.transcript_retention_days) == (30, None)
+
+
+def test_roles_decide(tenant: Tenant) -> None:
+    admin, developer = signed_in(tenant, "admin"), signed_in(tenant, "developer")
+    for browser, path in ((admin, ""), (admin, "/data"), (developer, "/transcription")):
+        page = f"/dashboard/settings{path}"
+        assert browser.submit(page, {"name": "Taken over", "audio_retention_days": "0"}).status_code == 403
+    for path in ("export", "end"):
+        answer = admin.submit(
+            "/dashboard", {"confirm": tenant.organization.slug}, to=f"/dashboard/settings/data/{path}"
+        )
+        assert answer.status_code == 403
+    organization = Organization.objects.get(id=tenant.organization.id)
+    assert (organization.name, organization.audio_retention_days) == (tenant.organization.name, None)
+    assert not TranscriptionDefaults.objects.filter(organization=organization).exists()
+
+
+def test_renames(tenant: Tenant) -> None:
+    browser = signed_in(tenant, "owner")
+    assert browser.submit("/dashboard/settings", {"name": "New name"}).status_code == 302
+    assert "New name" in text_of(browser.get("/dashboard"))
+
+
+def test_exports_everything(tenant: Tenant) -> None:
+    browser = signed_in(tenant, "owner")
+    answer = browser.submit("/dashboard/settings/data", {}, to="/dashboard/settings/data/export")
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist()
+    assert AuditEntry.objects.filter(organization=tenant.organization, action="organization.exported").exists()
+
+
+def test_ends_the_organisation(tenant: Tenant) -> None:
+    browser = signed_in(tenant, "owner")
+    page, end = "/dashboard/settings/data", "/dashboard/settings/data/end"
+    assert browser.submit(page, {"confirm": "something else"}, to=end).headers["location"] == page
+    assert "nothing was deleted" in browser.get(page).text
+    assert browser.submit(page, {"confirm": tenant.organization.slug}, to=end).status_code == 302
+    assert not Organization.objects.filter(id=tenant.organization.id).exists()
+    assert browser.get("/dashboard").status_code == 403
+    assert Browser(tenant.server).get("/dashboard/login").status_code == 200
