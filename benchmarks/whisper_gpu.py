@@ -25,16 +25,17 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its whisper.py would hide the library
+if __package__ in (None, ""):  # run as a script: not this folder, whose whisper.py would hide the library
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import torch  # noqa: E402
+import torch
 
-from ml import devices, engines  # noqa: E402
-from ml.batching import Batcher  # noqa: E402
-from ml.residency import ModelPool, ModelSpec  # noqa: E402
-from ml.stt.engines.base import Window  # noqa: E402
-from ml.types import Caller  # noqa: E402
-from tests.ml import tiny_whisper  # noqa: E402
+from ml import devices, engines
+from ml.batching import Batcher
+from ml.residency import ModelPool, ModelSpec
+from ml.stt.engines.base import Window
+from ml.types import Caller
+from tests.ml import tiny_whisper
 
 SIZES = {"tiny": (384, 6, 4), "base": (512, 8, 6), "small": (768, 12, 12)}
 PROMPT_TOKENS = 4  # start of transcript, language, task, no time stamps

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.signals import request_started
 from django.db import Error as DatabaseError
 
@@ -21,6 +22,10 @@ class ModelsRegistryConfig(AppConfig):
     verbose_name = "Models"
 
     def ready(self) -> None:
+        if settings.TEXT_GRAMMARS == "nemo":
+            from ml import grammars
+
+            grammars.configure(settings.TEXT_GRAMMARS_FOLDER)
         request_started.connect(_FirstRequest(), weak=False, dispatch_uid="models_registry.first_request")
 
 

@@ -7,20 +7,27 @@ pauses always are. What nobody can do to finished sound (phonemes, the range of 
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+import regex
 
-from ml import errors
+from ml import errors, grammars
 from ml.tts import text as plain
 from ml.tts.engines import espeak
 from ml.tts.engines.base import SynthesizerCapabilities
+from ml.tts.languages import primary
 from ml.tts.script import Pause, Run, Style, Utterance
 from ml.types import PcmSamples, Voice
 
+log = logging.getLogger(__name__)
+
 PAUSE_SECONDS = 0.2
 """Between sentences at normal speed; neural voices end with next to no silence."""
+
+_HAS_NUMBERS = regex.compile(r"[\p{Nd}\p{Sc}]")
 
 _EMPHASIS_VOLUME = {None: 1.0, "none": 1.0, "reduced": 0.75, "moderate": 1.1, "strong": 1.3}
 _RATES = (0.1, 8.0)
@@ -70,12 +77,24 @@ def speak(
 def spoken_form(run: Run, voice: Voice) -> str:
     """What the engine is given to say for a run: the one place where text is normalised for neural voices.
 
-    For now that is only what SSML's `say-as` asks for.
+    What SSML's `say-as` asks for; else numbers and amounts as words, where the grammars for it are wanted and ready.
     """
     if run.style.say_as is None:
-        return run.text
+        return _in_words(run.text, primary(voice.language))
     characters = [character for character in run.text if plain.is_speakable(character)]
     return " " + ", ".join(characters) + " "
+
+
+def _in_words(text: str, language: str) -> str:
+    grammar = grammars.ready("tn", language) if _HAS_NUMBERS.search(text) else None
+    if grammar is None:
+        return text
+    try:
+        (spoken,) = grammar.write([text.strip()])
+    except (errors.EngineFailed, errors.EngineUnavailable) as error:
+        log.warning("grammar failed", extra={"error": str(error)})
+        return text
+    return text[: len(text) - len(text.lstrip())] + spoken + text[len(text.rstrip()) :]
 
 
 def with_volume(samples: PcmSamples, volume: float) -> PcmSamples:

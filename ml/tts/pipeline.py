@@ -171,15 +171,19 @@ def _find_ssml_voice(name: str | None, language: str | None, gender: str | None,
 
 
 def _speaking(voice: Voice, language: str) -> Voice:
-    spoken = _voice_for(language) if voice.engine == espeak.NAME else _in_language(voice, language)
+    spoken = _voice_for(language) if _takes_timbres(voice) else _in_language(voice, language)
     if spoken is None:
         return _voice_for(language)
     timbre = voice.id.partition("+")[2]
-    return _known(f"{spoken.id}+{timbre}") if timbre and spoken.engine == espeak.NAME else spoken
+    return _known(f"{spoken.id}+{timbre}") if timbre and _takes_timbres(spoken) else spoken
+
+
+def _takes_timbres(voice: Voice) -> bool:
+    return registry.model(voice.model).capabilities.timbres
 
 
 def _of_gender(voice: Voice, gender: str) -> Voice:
-    if voice.engine == espeak.NAME:  # whose voices take any timbre
+    if _takes_timbres(voice):
         base = voice.id.partition("+")[0]
         return _known(f"{base}+f2" if gender == "female" else base)
     for other in (voice, *registry.model(voice.model).voices):

@@ -83,6 +83,7 @@ def test_says_what_was_played(model, family):
 def test_a_batch_says_what_each_window_says_alone(model, family):
     windows = [*windows_of(MELODIES), Window(silence(1.0)), Window(tone_speech(300)[:9000]), *windows_of(MELODIES)]
     with runtime.pool.acquire(model.id) as engine:
+        assert engine.capabilities == model.capabilities  # told before it was loaded
         assert engine.recognise(windows) == [engine.recognise([window])[0] for window in windows]
         assert engine.capabilities.max_batch == (1 if family in ONE_BY_ONE else 8)
 

@@ -1,7 +1,8 @@
 """Inverse text normalisation: what was said as words is written as people write it, "twenty three" as "23".
 
 Each language has a `Normalizer` that says which words become what; the stage joins those words into one, which lasts
-from the first's start to the last's end. English and Hindi have grammars of their own, further languages their numbers.
+from the first's start to the last's end. English and Hindi have rules of their own, further languages their numbers;
+`ml.grammars` may do it instead.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ml import grammars
 from ml.stt.engines.base import EngineCapabilities
 from ml.stt.registry import primary_language
 from ml.stt.stages import Recognition, forced, wanted
@@ -41,15 +43,26 @@ class InverseNormalization:
         return wanted(self.name, options) and (not capabilities.inverse_normalization or forced(self.name, options))
 
     def run(self, recognition: Recognition, options: TranscriptionOptions) -> Recognition:
-        rules = normalizer(primary_language(recognition.language))
-        if rules is None:
+        found = normalizer(primary_language(recognition.language))
+        if found is None:
             return recognition
-        return map_words(recognition, lambda words: apply(words, rules.rewrites(words)))
+        return map_words(recognition, lambda words: apply(words, found.rewrites(words)))
+
+
+def normalizer(language: str) -> Normalizer | None:
+    """Of a language (ISO 639-1), or None: a grammar where one is wanted and ready, else our rules."""
+    own = rules(language)
+    grammar = grammars.ready("itn", language)
+    if grammar is None:
+        return own
+    from ml.stt.text.itn_grammar import GrammarNormalizer
+
+    return GrammarNormalizer(grammar, own)
 
 
 @functools.lru_cache(maxsize=32)
-def normalizer(language: str) -> Normalizer | None:
-    """The rules of a language (ISO 639-1), or None where there are none."""
+def rules(language: str) -> Normalizer | None:
+    """Our own, which are always there."""
     from ml.stt.text.itn_english import EnglishNormalizer
     from ml.stt.text.itn_hindi import HindiNormalizer
     from ml.stt.text.numbers import SPOKEN_NUMBER_LANGUAGES, NumberNormalizer
@@ -78,6 +91,6 @@ def apply(words: Sequence[Word], rewrites: Sequence[Rewrite]) -> list[Word]:
 
 def normalize(text: str, language: str) -> str:
     """A line of text, for tests and tools."""
-    rules = normalizer(language)
+    found = normalizer(language)
     words = [Word(part, 0.0, 0.0, 1.0) for part in text.split()]
-    return " ".join(word.text for word in (apply(words, rules.rewrites(words)) if rules else words))
+    return " ".join(word.text for word in (apply(words, found.rewrites(words)) if found else words))

@@ -49,6 +49,7 @@ class SynthesizerCapabilities:
     ssml: bool = False  # speaks runs of several styles, say-as and phonemes in one utterance, and its closing pause
     speed: bool = False  # changes its tempo itself
     pitch: bool = False  # changes its pitch itself
+    timbres: bool = False  # its voices take variants of timbre: "<voice>+<variant>"
     cloning: bool = False  # computes and speaks with `SpeakerLatents`
     max_batch: int = 1  # utterances that one call computes together
     concurrency: int = 1  # calls that run side by side; others wait their turn

@@ -167,7 +167,13 @@ class Espeak:
     """The engine behind the interface that all have."""
 
     capabilities = SynthesizerCapabilities(
-        languages=(), sample_rate=SAMPLE_RATE, ssml=True, speed=True, pitch=True, concurrency=os.cpu_count() or 1
+        languages=(),
+        sample_rate=SAMPLE_RATE,
+        ssml=True,
+        speed=True,
+        pitch=True,
+        timbres=True,
+        concurrency=os.cpu_count() or 1,
     )
 
     def voices(self) -> tuple[Voice, ...]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
 from config import env
 from config.settings.core import DATA_DIR
 
@@ -22,6 +27,12 @@ STT_MAX_ASYNC_UPLOAD_BYTES = env.integer("STT_MAX_ASYNC_UPLOAD_MB", 4096, minimu
 STT_MAX_DURATION_SECONDS = env.integer("STT_MAX_DURATION_SECONDS", 4 * 3600, minimum=1)
 STT_MAX_BATCH_FILES = env.integer("STT_MAX_BATCH_FILES", 50, minimum=1)
 MODEL_BASE_PATH = env.path("MODEL_BASE_PATH", DATA_DIR / "models")
+
+# What turns words into figures and figures into words: our own rules, or nemo_text_processing, which covers more.
+TEXT_GRAMMARS = env.choice("TEXT_GRAMMARS", "rules", ("rules", "nemo"))
+TEXT_GRAMMARS_FOLDER: Path = DATA_DIR / "grammars"
+if TEXT_GRAMMARS == "nemo" and importlib.util.find_spec("nemo_text_processing") is None:
+    raise ImproperlyConfigured("TEXT_GRAMMARS is nemo: install it with pip install -r requirements-nemo.txt.")
 
 # The whole body of any request: a batch of full-sized files, and a little for the form around them.
 MAX_BODY_BYTES = env.integer("MAX_BODY_MB", 4200, minimum=1) * 1024 * 1024
