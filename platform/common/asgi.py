@@ -1,4 +1,4 @@
-"""Limits on request bodies, before anything is read into memory or onto the disk."""
+"""Request bodies that are refused before a view sees them: too large, or without room on the disk."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ class BodyLimit:
         headers = dict(scope["headers"])
         limit = _limit(headers)
         if _declared(headers) > limit:
-            return await _refuse(headers, limit, send)
+            return await _refuse(headers, _too_large(limit), send)
         try:
             return await self._application(scope, _counted(receive, limit), send)
         except BodyTooLarge:
-            return await _refuse(headers, limit, send)
+            return await _refuse(headers, _too_large(limit), send)
+        except errors.StorageFull as error:
+            return await _refuse(headers, error, send)
 
 
 def _limit(headers: dict[bytes, bytes]) -> int:
@@ -64,21 +66,25 @@ def _counted(receive: Callable, limit: int) -> Callable:
     return counted
 
 
-async def _refuse(headers: dict[bytes, bytes], limit: int, send: Callable) -> None:
+def _too_large(limit: int) -> errors.TooLarge:
+    return errors.TooLarge(f"The body is larger than {limit} bytes.")
+
+
+async def _refuse(headers: dict[bytes, bytes], error: errors.ApiError, send: Callable) -> None:
     request_id = context.new_request_id({"X-Request-ID": headers.get(b"x-request-id", b"").decode("latin-1")})
     context.request_id.set(request_id)
-    body = json.dumps(
-        errors.error_body(413, code="request_too_large", message=f"The body is larger than {limit} bytes.")
-    ).encode()
+    body = json.dumps(errors.error_body(error.status, code=error.code, message=error.message)).encode()
+    again = [(b"retry-after", str(error.retry_after_seconds or 30).encode())] if error.status == 503 else []
     await send(
         {
             "type": "http.response.start",
-            "status": 413,
+            "status": error.status,
             "headers": [
                 (b"content-type", b"application/json"),
                 (b"content-length", str(len(body)).encode()),
                 (b"x-request-id", request_id.encode()),
                 (b"connection", b"close"),
+                *again,
             ],
         }
     )

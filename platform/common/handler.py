@@ -27,7 +27,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from common import uploads
+from common import outages, uploads
 from common.streaming import in_thread
 from common.uploads import BodyStream, is_large_form, length_of
 
@@ -57,6 +57,8 @@ class ThreadedHandler(ASGIHandler):
                 body, threads = await self.read_body(receive), _threads
             except RequestAborted:
                 return
+            except OSError as error:  # what does not fit into memory goes to a temporary file
+                raise outages.recognise(error) or error from error
             watching = self._watch(receive, left)
         watch = asyncio.ensure_future(watching)
         try:

@@ -125,8 +125,10 @@ def ending(job: Job) -> Iterator[None]:
         end_without_result(job, status=JobStatus.FAILED, code=error.code, message=error.message)
         raise
     except BaseException as error:
-        log.exception("job failed", extra={"job_id": str(job.id)})
-        known = outages.recognise(error) or errors.ApiError("A fault of the server.")
+        known = outages.recognise(error)
+        if known is None:
+            known = errors.ApiError("A fault of the server.")
+            log.exception("job failed", extra={"job_id": str(job.id)})
         # A database that did not answer has been waited for.
         patience = 0 if isinstance(error, outages.DATABASE_ERRORS) else PATIENCE_SECONDS
         end_without_result(

@@ -3,39 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.api.support import decode, silence
 from tests.platform_process import Platform, running
-
-BUCKET = "audio"
-CREDENTIALS = {"S3_ACCESS_KEY_ID": "test", "S3_SECRET_ACCESS_KEY": "test"}
-
-
-class Store:
-    """An S3 server that can be taken away and brought back."""
-
-    def __init__(self) -> None:
-        self.server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        self.server.start()
-        self.port = self.server.get_host_and_port()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.client: Any = boto3.client(
-            "s3",
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-        self.client.create_bucket(Bucket=BUCKET)
-
-    def keys(self) -> list[str]:
-        return [entry["Key"] for entry in self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+from tests.s3_store import BUCKET, Store
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +21,7 @@ def store() -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def platform(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    variables = {"S3_BUCKET": BUCKET, "S3_ENDPOINT_URL": store.url, **CREDENTIALS}
-    with running(tmp_path_factory.mktemp("s3") / "data", **variables) as made:
+    with running(tmp_path_factory.mktemp("s3") / "data", **store.settings) as made:
         yield made
 
 
@@ -108,17 +81,13 @@ def test_stream_is_kept(store: Store, client: httpx.Client) -> None:
 def test_store_that_is_down(store: Store, platform: Platform, client: httpx.Client) -> None:
     before = client.get("/analytics/usage").json()
     kept = client.post("/tts/synthesize", json={"text": "Before."}).json()
-    store.server.stop()
-    try:
+    with store.away():
         answers = [
             client.post("/tts/synthesize", json={"text": "During."}),
             client.post("/stt/transcribe", files={"audio_file": ("a.wav", silence(0.5))}),
             httpx.get(kept["audio_url"], trust_env=False, timeout=60),
         ]
         ready = httpx.get(f"{platform.url}/health/ready", trust_env=False, timeout=60)
-    finally:
-        store.server = ThreadedMotoServer("127.0.0.1", store.port, verbose=False)
-        store.server.start()
     for answer in answers:
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage_unavailable"), answer.text
         assert int(answer.headers["Retry-After"]) > 0

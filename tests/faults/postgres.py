@@ -25,8 +25,9 @@ Mode = Literal["fast", "immediate"]
 class Postgres:
     """The server whose files lie in `folder`; it listens on TCP. Also joins an embedded one, to restart it."""
 
-    def __init__(self, folder: Path, *, host: str = "127.0.0.1", networks: tuple[str, ...] = ()) -> None:
-        self.folder, self.host, self.port = folder, host, free_port()
+    def __init__(self, folder: Path, *, hosts: tuple[str, ...] = (), networks: tuple[str, ...] = ()) -> None:
+        """hosts: further addresses of this machine to listen at; networks: who may connect there."""
+        self.folder, self.hosts, self.port = folder, ("127.0.0.1", *hosts), free_port()
         folder.mkdir(parents=True, exist_ok=True)
         self._files = PostgresServer(folder)
         with PostgresServer._lock:
@@ -34,14 +35,14 @@ class Postgres:
         with (folder / "pg_hba.conf").open("a") as rules:
             rules.writelines(f"host all all {network} trust\n" for network in networks)
 
-    def url(self, host: str | None = None) -> str:
-        return f"postgresql://postgres@{host or self.host}:{self.port}/speech"
+    def url(self, host: str = "127.0.0.1") -> str:
+        return f"postgresql://postgres@{host}:{self.port}/speech"
 
     def start(self) -> None:
         sockets = self.folder / "sockets"
         sockets.mkdir(exist_ok=True)
         sockets.chmod(0o777)
-        control(self.folder, "start", "-o", f"-h {self.host},127.0.0.1 -p {self.port} -k {sockets}")
+        control(self.folder, "start", "-o", f"-h {','.join(self.hosts)} -p {self.port} -k {sockets}")
 
     def stop(self, mode: Mode = "fast") -> None:
         control(self.folder, "stop", "-m", mode)

@@ -6,6 +6,7 @@ SESSION = (
     "SET tcp_keepalives_idle = 10",
     "SET tcp_keepalives_interval = 5",
     "SET tcp_keepalives_count = 3",
+    "SET tcp_user_timeout = 20000",  # where an answer is still on its way, no such question is asked
     # A process that was stopped in the middle of a transaction does not keep others waiting for ever.
     "SET idle_in_transaction_session_timeout = '60s'",
 )
