@@ -123,10 +123,10 @@ def _speak(
             storage.save(job.audio_key, file)
         job.duration_seconds = encoded.duration_seconds
         job.timings = timer.timings()
-        return _succeed(job, timer.metered(job.characters))
+        return succeed(job, timer.metered(job.characters))
 
 
-def _succeed(job: TtsJob, metered: Metered) -> TtsJob:
+def succeed(job: TtsJob, metered: Metered) -> TtsJob:
     """Ends a job whose audio is stored. The audio of one that was cancelled, deleted or taken over is not kept."""
     try:
         return jobs.succeed(job, metered=metered)
@@ -203,7 +203,7 @@ class _Teed:
             storage.save(self._job.audio_key, self._copy)
         self._job.duration_seconds = self._timer.audio_seconds
         self._job.timings = self._timer.timings()
-        _succeed(self._job, self._timer.metered(self._job.characters))
+        succeed(self._job, self._timer.metered(self._job.characters))
 
 
 # ── Many texts ──────────────────────────────────────────────────────────────────────────────────────────────────────

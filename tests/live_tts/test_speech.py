@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -253,3 +254,20 @@ def test_two_organisations_hear_only_their_own(tenant: Tenant, other_tenant: Ten
         assert np.array_equal(np.frombuffer(session.audio, "<i2")[: len(wanted)], wanted)
         assert session.job.organization == owner.organization
         assert " ".join(session.texts) == text
+
+
+def test_a_storage_that_is_away_costs_the_copy_only(tenant: Tenant) -> None:
+    in_the_way = Path(default_storage.path(str(tenant.organization.id)))
+    in_the_way.parent.mkdir(parents=True, exist_ok=True)
+    in_the_way.write_text("a file where the organisation's folder should be")
+    try:
+        with speech(tenant) as session:
+            session.start()
+            session.write("Heard all the same.")
+            assert session.stop() == 1000
+    finally:
+        in_the_way.unlink()
+    assert len(session.audio) > 10_000
+    job = session.job
+    assert (job.status, job.audio_key) == ("succeeded", "")
+    assert UsageRecord.objects.get(job_id=job.id).characters == len("Heard all the same.")

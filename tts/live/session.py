@@ -5,6 +5,7 @@ Everything here may block, on the database, a model or an encoder: the socket ca
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 import time
@@ -28,9 +29,11 @@ from ml import tts as engine
 from ml.errors import Cancelled, MlError
 from ml.types import Caller, PcmSamples
 from retention import services as retention
+from tts import services
 from tts.live.protocol import Start
 from tts.models import TtsJob
-from tts.services import SPOOL_BYTES, kept_options
+
+log = logging.getLogger(__name__)
 
 RESERVED_CHARACTERS = 500
 """A text that comes letter by letter is reserved this many at a time."""
@@ -68,7 +71,7 @@ class SpeechSession:
         self._cancel = cancel
         self._lock = threading.Lock()  # the encoder must not be closed under a thread that uses it
         self._encoder = audio.StreamEncoder(job.format, job.sample_rate)
-        self._copy = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  (`close` closes it)
+        self._copy = tempfile.SpooledTemporaryFile(max_size=services.SPOOL_BYTES)  # noqa: SIM115  (`close` closes it)
         self._watching = ExitStack()
         self._watching.enter_context(monitor.watching(job, cancel))
         self._texts: list[str] = []
@@ -161,14 +164,23 @@ class SpeechSession:
         self._ended = True
         with jobs.ending(self.job):
             self._note_result()
-            if self._encoder.samples and self._is_kept:
-                self._copy.seek(0)
+            self._store()
+            services.succeed(self.job, self.metered())
+        retention.forget_at_once(job=self.job, organization=self.job.organization)
+
+    def _store(self) -> None:
+        """The client has heard everything: a storage that does not answer costs the copy, not the session."""
+        stored = bool(self._encoder.samples) and self._is_kept
+        if stored:
+            self._copy.seek(0)
+            try:
                 with db.released():
                     storage.save(self.job.audio_key, self._copy)
-            else:
-                self.job.audio_key = ""
-            jobs.succeed(self.job, metered=self.metered())
-        retention.forget_at_once(job=self.job, organization=self.job.organization)
+            except errors.Unavailable:
+                log.exception("the audio of a session was not stored", extra={"job_id": str(self.job.id)})
+                stored = False
+        if not stored:
+            self.job.audio_key = ""
 
     def close(self, error: BaseException | None = None) -> None:
         """Frees everything. A job that has not ended ends as failed by `error`, or else as cancelled, because the
@@ -236,7 +248,7 @@ def open_session(*, actor: Actor, start: Start, cancel: Interrupt) -> SpeechSess
             model=voice.model,
             format=start.format,
             sample_rate=narrator.sample_rate,
-            options=kept_options(start.options),
+            options=services.kept_options(start.options),
             audio_key=storage.new_key(actor.organization.id, "tts", audio.EXTENSIONS[start.format]),
         )
     )
