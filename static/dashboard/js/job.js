@@ -1,6 +1,6 @@
 // One job's page: the waveform, words in step with the audio, and the result when it is there.
 
-import WaveSurfer from "../../vendor/wavesurfer/wavesurfer.js";
+import { waveform } from "./waves.js";
 
 const MOST_SECONDS = 1800; // a longer recording would be decoded whole in the browser's memory, for a picture
 
@@ -8,30 +8,7 @@ const audio = document.querySelector("[data-audio]");
 const wave = document.querySelector("[data-wave]");
 
 if (audio && wave && Number(wave.dataset.seconds) < MOST_SECONDS) {
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  // The tokens are light-dark() pairs; a probe says what they are now.
-  const resolved = (name) => {
-    const probe = document.createElement("i");
-    probe.style.color = colour(name);
-    document.body.append(probe);
-    const value = getComputedStyle(probe).color;
-    probe.remove();
-    return value;
-  };
-  const surfer = WaveSurfer.create({
-    container: wave,
-    media: audio,
-    height: 80,
-    barWidth: 2,
-    barGap: 1,
-    barRadius: 2,
-    normalize: true,
-    waveColor: resolved("--accent-tint"),
-    progressColor: resolved("--accent"),
-    cursorColor: resolved("--ink"),
-    cspNonce: document.querySelector("meta[name=style-nonce]")?.content,
-  });
-  surfer.on("error", () => { wave.hidden = true; }); // a format that this browser does not decode
+  waveform(wave, { media: audio });
 } else if (wave) wave.hidden = true;
 
 const transcript = document.querySelector("[data-transcript]");

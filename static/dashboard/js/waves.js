@@ -1,0 +1,33 @@
+// Waveforms in the colours of the page.
+
+import WaveSurfer from "../../vendor/wavesurfer/wavesurfer.js";
+
+/** The value of a colour token now: tokens are light-dark() pairs, which canvases do not know. */
+export function colour(name) {
+  const probe = document.createElement("i");
+  probe.style.color = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  document.body.append(probe);
+  const value = getComputedStyle(probe).color;
+  probe.remove();
+  return value;
+}
+
+/** Draws what `media` (an audio element) plays, or a blob, into `container`; hides it where this browser cannot decode. */
+export function waveform(container, { media, blob }) {
+  const surfer = WaveSurfer.create({
+    container,
+    media,
+    height: 80,
+    barWidth: 2,
+    barGap: 1,
+    barRadius: 2,
+    normalize: true,
+    waveColor: colour("--accent-tint"),
+    progressColor: colour("--accent"),
+    cursorColor: colour("--ink"),
+    cspNonce: document.querySelector("meta[name=style-nonce]")?.content,
+  });
+  surfer.on("error", () => { container.hidden = true; });
+  if (blob) surfer.loadBlob(blob);
+  return surfer;
+}
