@@ -10,7 +10,7 @@ from typing import IO, Any, cast
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model, QuerySet
 
-from accounts.models import ApiKey, Membership, Organization
+from accounts.models import ApiKey, Invitation, Membership, Organization
 from analytics.models import UsageRecord
 from audit.models import AuditEntry
 from common import errors, storage
@@ -22,6 +22,7 @@ from webhooks.models import WebhookDelivery, WebhookEndpoint
 EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     # file: (model, fields that are left out)
     "members.jsonl": (Membership, ()),
+    "invitations.jsonl": (Invitation, ("salt",)),
     "api_keys.jsonl": (ApiKey, ("digest",)),
     "tts_jobs.jsonl": (TtsJob, ()),
     "stt_jobs.jsonl": (SttJob, ()),

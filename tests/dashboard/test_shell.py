@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.conftest import ROOT, Tenant
-from tests.dashboard.kit import Chromium, check, settled, toast, used_icons
+from tests.dashboard.kit import Chromium, assert_accessible, check, screenshot, settled, toast, used_icons
 
 
 @pytest.fixture
@@ -57,12 +57,17 @@ def test_palette_and_shortcuts(tenant: Tenant, chromium: Chromium) -> None:
     page = chromium.sign_in(tenant)
     page.goto("/dashboard")
     page.keyboard.press("Control+k")
+    expect(page.get_by_role("option").first).to_be_visible()
+    assert_accessible(page, "palette")
+    screenshot(page, "palette")
     page.get_by_role("combobox").fill("hom")
     expect(page.get_by_role("option")).to_have_count(1)
     with page.expect_navigation(url="**/dashboard"):
         page.keyboard.press("Enter")
     page.keyboard.press("?")
     expect(page.locator("#shortcuts")).to_be_visible()
+    assert_accessible(page, "shortcuts")
+    screenshot(page, "shortcuts")
     page.get_by_label("Shortcuts of single keys").uncheck()
     page.keyboard.press("Escape")
     page.locator("main").focus()
@@ -88,6 +93,10 @@ def test_drawer_on_a_phone(tenant: Tenant, chromium: Chromium) -> None:
     expect(drawer).to_be_hidden()
     page.get_by_role("button", name="Menu").click()
     expect(drawer.get_by_role("link", name="Home")).to_be_visible()
+    page.get_by_text("Account", exact=True).locator("..").click()
+    assert_accessible(page, "drawer")
+    screenshot(page, "drawer")
+    page.keyboard.press("Escape")
     page.keyboard.press("Escape")
     expect(drawer).to_be_hidden()
 

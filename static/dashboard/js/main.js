@@ -16,7 +16,7 @@ document.addEventListener("click", async (event) => {
   try {
     await navigator.clipboard.writeText(text);
     button.classList.add("copied");
-    toast({ text: document.documentElement.dataset.copied || "Copied", tone: "good", brief: true });
+    toast({ text: document.getElementById("toasts").dataset.copied, tone: "good", brief: true });
     setTimeout(() => button.classList.remove("copied"), 1500);
   } catch { // no clipboard outside secure contexts: select it instead
     getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
