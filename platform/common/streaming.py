@@ -36,6 +36,8 @@ class _Body(Generic[T]):
         self._context = contextvars.copy_context()
         # A client that leaves while a chunk is being made has the body closed from another thread.
         self._one_at_a_time = threading.Lock()
+        self.ended = False
+        """Whether all pieces have been drawn, or one could not be made."""
 
     def __aiter__(self) -> _Body[T]:
         return self
@@ -49,8 +51,16 @@ class _Body(Generic[T]):
     def close(self) -> None:
         self._call(functools.partial(_close, self._chunks))
 
+    def drain(self) -> None:
+        """Draws what is left, here and now, and drops it: for pieces that are also kept elsewhere."""
+        while self._call(self._next) is not _END:
+            pass
+
     def _next(self) -> Any:
-        return next(self._chunks, _END)
+        self.ended = True
+        piece = next(self._chunks, _END)
+        self.ended = piece is _END
+        return piece
 
     def _call(self, function: Callable[[], R]) -> R:
         with self._one_at_a_time:

@@ -9,7 +9,8 @@ A request says that it may be a repetition in one of two ways:
 Records belong to an organisation and a credential. Only 2xx answers are kept; after an error the next one tries again.
 While the first is computing, its repetitions wait for it, in any process. A first one whose process died is known by
 its heartbeat, and the next takes its place. A client that left may be about to come back: the computing goes on for
-IDEMPOTENCY_GRACE_SECONDS, and for as long as somebody waits.
+IDEMPOTENCY_GRACE_SECONDS, and for as long as somebody waits. That of a stream, which its client often leaves on
+purpose, pauses for IDEMPOTENCY_STREAM_GRACE_SECONDS and goes on when somebody waits.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from rest_framework.response import Response
 from accounts.actors import Actor
 from common import db, errors, storage
 from common.api import JsonView
+from common.lifetime import server_is_stopping
 from common.streaming import in_thread
 from jobs.models import IdempotencyRecord, Job, JobStatus
 from ml.errors import Cancelled
@@ -61,14 +63,16 @@ Post = Callable[..., Answer]
 class JobStream(StreamingHttpResponse):
     """The audio of a job as it is made. It is stored with the job too, from where a repetition gets it."""
 
-    def __init__(self, job: Job, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.job = job
+    def __init__(self, job: Job, body: Any, **kwargs: Any) -> None:
+        super().__init__(body, **kwargs)
+        self.job, self.body = job, body
+        self.before_closing: Callable[[], None] = lambda: None
         self.when_closed: Callable[[], None] = lambda: None
         self["X-Job-ID"] = str(job.id)
 
     def close(self) -> None:
         """Called at its end, and also when the client leaves or it is never sent."""
+        self.before_closing()
         super().close()
         self.when_closed()
 
@@ -263,6 +267,7 @@ class _Attempt:
             self._forget()
             raise
         if isinstance(response, JobStream):
+            response.before_closing = lambda: self._await_return(response)
             response.when_closed = lambda: self._stream_ended(response, actor)
         elif isinstance(response, Response) and 200 <= response.status_code < 300:
             self._remember(
@@ -275,6 +280,28 @@ class _Attempt:
         else:
             self._forget()
         return response
+
+    def _await_return(self, response: JobStream) -> None:
+        """Where the client left in the middle: nothing more is computed, but for one that soon asks again. An SDK whose
+        time-out passed does; one whose user has heard enough does not.
+        """
+        if getattr(response.body, "ended", True):
+            return
+        until = time.monotonic() + settings.IDEMPOTENCY_STREAM_GRACE_SECONDS
+        try:
+            while time.monotonic() < until and not server_is_stopping():
+                if self._is_awaited():
+                    response.body.drain()
+                    return
+                with db.released():
+                    time.sleep(0.1)
+        except Exception:
+            log.warning("the rest of a stream could not be made for a client that came back", exc_info=True)
+        finally:
+            connection.close()
+
+    def _is_awaited(self) -> bool:
+        return self._mine.filter(awaited_at__gt=timezone.now() - timedelta(seconds=4 * BEAT_SECONDS)).exists()
 
     def _stream_ended(self, response: JobStream, actor: Actor) -> None:
         try:

@@ -303,6 +303,32 @@ def test_broken_stream_is_not_remembered(tenant: Tenant, key: str) -> None:
     assert TtsJob.objects.get(organization=tenant.organization).status == "cancelled"
 
 
+def test_stream_whose_client_comes_back_is_finished_for_it(tenant: Tenant, settings: Any) -> None:
+    settings.IDEMPOTENCY_STREAM_GRACE_SECONDS = 20.0
+    client = tenant.key("tts")
+    body, text = {"text": SLOW_TEXT, "stream": True, "format": "wav"}, SLOW_TEXT
+    with client.stream("POST", "/tts/synthesize", json=body, headers={"x-stainless-retry-count": "0"}) as answer:
+        job_id = answer.headers["X-Job-ID"]
+        next(answer.iter_bytes())
+    again = client.post("/tts/synthesize", json=body, headers={"x-stainless-retry-count": "1"})
+    assert (again.status_code, replayed(again), again.headers["X-Job-ID"]) == (200, True, job_id)
+    (record,) = UsageRecord.objects.filter(organization=tenant.organization)
+    assert (record.status, record.characters) == ("succeeded", len(text))
+    assert again.content == client.get(client.get(f"/tts/jobs/{job_id}").json()["audio_url"]).content
+
+
+def test_stream_that_was_left_makes_nothing_more(tenant: Tenant, settings: Any) -> None:
+    """While it is kept for a client that may come back."""
+    settings.IDEMPOTENCY_STREAM_GRACE_SECONDS = 2.0
+    client = tenant.key("tts")
+    body = {"text": SLOW_TEXT * 4, "stream": True, "format": "wav"}
+    with client.stream("POST", "/tts/synthesize", json=body, headers={"x-stainless-retry-count": "0"}) as answer:
+        next(answer.iter_bytes())
+    record = until(lambda: UsageRecord.objects.filter(organization=tenant.organization).first())
+    assert record.status == "cancelled"
+    assert record.characters < len(SLOW_TEXT)
+
+
 def test_requests_without_a_key_cost_nothing(tenant: Tenant) -> None:
     client = tenant.key("tts")
     first, again = speak(client, None), speak(client, None)

@@ -28,3 +28,5 @@ IDEMPOTENCY_WAIT_SECONDS = 600.0
 """How long a repetition waits for the first request's answer: as long as the SDKs wait."""
 IDEMPOTENCY_GRACE_SECONDS = 15.0
 """How long after its client left the work goes on, should the client come back."""
+IDEMPOTENCY_STREAM_GRACE_SECONDS = 3.0
+"""The same for a stream, of which nothing is made meanwhile. The SDKs come back within a second or two."""
