@@ -11,7 +11,7 @@ from importlib import import_module
 from django.apps import apps
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from analytics import quota
@@ -68,22 +68,17 @@ def run_job(kind: str, job_id: uuid.UUID) -> None:
 
 
 def _claim(kind: str, job_id: uuid.UUID) -> Job | None:
-    """The job, now ours; None when it has ended or used up its attempts; `Later` while another worker may have it."""
-    model = apps.get_model(MODELS[kind])
-    now = timezone.now()
-    lost = Q(status=JobStatus.PROCESSING, heartbeat_at__lt=now - timedelta(seconds=LEASE_SECONDS))
-    claimed = model._default_manager.filter(Q(status=JobStatus.QUEUED) | lost, id=job_id).update(
-        status=JobStatus.PROCESSING,
-        started_at=now,
-        heartbeat_at=now,
-        attempts=F("attempts") + 1,
-        worker=services.WORKER_NAME,
-    )
-    job = model._default_manager.select_related("organization__quota", "user", "api_key").filter(id=job_id).first()
-    if job is None or not claimed:
-        if job is not None and job.status == JobStatus.PROCESSING:
+    """The job, now ours; None when it has ended or used up its attempts; `Later` while another worker may have it, or
+    where its organisation has as many running as may."""
+    rows = apps.get_model(MODELS[kind])._default_manager.filter(id=job_id)
+    job = rows.select_related("organization__quota", "user", "api_key").first()
+    if job is None:
+        return None
+    if not _take(job):
+        status = rows.values_list("status", flat=True).first()
+        if status == JobStatus.PROCESSING:
             raise Later(int(LEASE_SECONDS))
-        if job is not None and job.status == JobStatus.CANCELLED:
+        if status == JobStatus.CANCELLED:
             services.end_cancelled(job)  # in place of a worker that died before it could
         return None
     if job.attempts > settings.JOB_MAX_ATTEMPTS:
@@ -94,21 +89,37 @@ def _claim(kind: str, job_id: uuid.UUID) -> Job | None:
             message=f"The worker was lost {settings.JOB_MAX_ATTEMPTS} times while it ran this job.",
         )
         return None
-    _wait_for_slot(job)
     return job
 
 
-def _wait_for_slot(job: Job) -> None:
-    """Gives a claimed job back, to be run later, where its organisation has more running than it may."""
+def _take(job: Job) -> bool:
+    """Marks the job as ours, in a slot of its organisation's; False where it has ended or is another worker's."""
     limit = quota.limits_of(job.organization).concurrent_jobs
-    if limit is None:
-        return
+    if limit is None or job.status not in UNFINISHED:
+        return _mark(job)
     with transaction.atomic():
         services.lock_organization(job.organization_id)
-        if selectors.count_running(job.organization_id) <= limit:
-            return
-        _hand_back(job, counted=False)
-    raise Later(SLOT_WAIT_SECONDS)
+        if selectors.count_running(job.organization_id, but=job.id) >= limit:
+            raise Later(SLOT_WAIT_SECONDS)
+        return _mark(job)
+
+
+def _mark(job: Job) -> bool:
+    now = timezone.now()
+    lost = Q(status=JobStatus.PROCESSING, heartbeat_at__lt=now - timedelta(seconds=LEASE_SECONDS))
+    free = type(job)._default_manager.filter(Q(status=JobStatus.QUEUED) | lost, id=job.id, attempts=job.attempts)
+    mark = {
+        "status": JobStatus.PROCESSING,
+        "started_at": now,
+        "heartbeat_at": now,
+        "attempts": job.attempts + 1,
+        "worker": services.WORKER_NAME,
+    }
+    if not free.update(**mark):
+        return False
+    for name, value in mark.items():
+        setattr(job, name, value)
+    return True
 
 
 def _run_claimed(job: Job) -> None:

@@ -40,13 +40,14 @@ def with_words(rows: QuerySet[SomeRow], words: str) -> QuerySet[SomeRow]:
     The configuration "simple" fits every language: words are found as they were written. Each model has its index.
     """
     query = SearchQuery(words, config="simple", search_type="websearch")
-    return rows.annotate(words=SearchVector("text", config="simple")).filter(words=query)
+    return rows.annotate(words=SearchVector("text", config="simple")).filter(words=query)  # type: ignore[return-value]
 
 
-def count_running(organization_id: uuid.UUID) -> int:
-    """How many of the organisation's jobs compute now, of all kinds."""
+def count_running(organization_id: uuid.UUID, but: uuid.UUID | None = None) -> int:
+    """How many of the organisation's jobs compute now, of all kinds; `but` is not counted."""
     running = {"organization_id": organization_id, "status": JobStatus.PROCESSING}
-    return sum(apps.get_model(label)._default_manager.filter(**running).count() for label in MODELS.values())
+    models = [apps.get_model(label) for label in MODELS.values()]
+    return sum(model._default_manager.filter(**running).exclude(id=but).count() for model in models)
 
 
 def get_batch(*, actor: Actor, jobs: QuerySet[SomeJob], batch_id: uuid.UUID) -> list[SomeJob]:

@@ -71,6 +71,7 @@ def test_speech(tenant: Tenant) -> None:
     assert TtsJob.objects.get(organization=tenant.organization).status == "succeeded"
 
 
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 @pytest.mark.parametrize("operation", ["transcriptions", "translations"])
 def test_recordings(tenant: Tenant, operation: str, whisper: str) -> None:
     impatient = sdk(tenant, **PATIENCE)
