@@ -18,13 +18,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.utils import timezone
 
 from ml import devices
 from ml.errors import MlError
-from models_registry import announcements, engines, folders
+from models_registry import announcements, engines, folders, limits
 from models_registry.models import EMBEDDED_VERSION, ModelStatus, ModelVersion, WorkerState
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Runtime:
             self.kind = kind
             self._started_at = timezone.now()
             self._id = f"{socket.gethostname()}:{os.getpid()}:{int(time.time())}"
+            limits.apply()
             folders.synchronise_rows()
             self.synchronise()
             self.report()
@@ -159,7 +161,8 @@ class Runtime:
     def _warm(self, rows: Iterable[ModelVersion]) -> None:
         for row in rows:
             key = (row.task, row.name)
-            asked, self._warmed[key] = self._warmed.get(key, row.warm_generation), row.warm_generation
+            first = row.warm_generation - 1 if settings.MODELS_WARM else row.warm_generation
+            asked, self._warmed[key] = self._warmed.get(key, first), row.warm_generation
             if key in self._served and asked != row.warm_generation:
                 try:
                     engines.warm(*key)

@@ -27,6 +27,14 @@ STT_MAX_ASYNC_UPLOAD_BYTES = env.integer("STT_MAX_ASYNC_UPLOAD_MB", 4096, minimu
 STT_MAX_DURATION_SECONDS = env.integer("STT_MAX_DURATION_SECONDS", 4 * 3600, minimum=1)
 STT_MAX_BATCH_FILES = env.integer("STT_MAX_BATCH_FILES", 50, minimum=1)
 MODEL_BASE_PATH = env.path("MODEL_BASE_PATH", DATA_DIR / "models")
+_megabytes = {"host": env.optional_integer("MODEL_MEMORY_MB"), "cuda": env.optional_integer("MODEL_GPU_MEMORY_MB")}
+MODEL_MEMORY_BYTES = {kind: size * 1024 * 1024 if size else None for kind, size in _megabytes.items()}
+"""By kind of memory; None: 60 % of the machine's, all of each GPU's."""
+MODEL_IDLE_SECONDS = env.integer("MODEL_IDLE_SECONDS", 900)
+MODEL_BATCH_WAIT_SECONDS = env.integer("MODEL_BATCH_WAIT_MILLISECONDS", 5) / 1000
+MODEL_MAX_QUEUE = env.integer("MODEL_MAX_QUEUE", 1024, minimum=1)
+MODEL_MAX_QUEUE_PER_ORGANIZATION = env.integer("MODEL_MAX_QUEUE_PER_ORGANIZATION", 512, minimum=1)
+MODELS_WARM = env.flag("MODELS_WARM", False)
 
 # What turns words into figures and figures into words: our own rules, or nemo_text_processing, which covers more.
 TEXT_GRAMMARS = env.choice("TEXT_GRAMMARS", "rules", ("rules", "nemo"))
