@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -13,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.actors import Access
-from analytics import selectors
+from analytics import exports, selectors
 from common.api import JsonView
 
 GROUPS = ("day", "model", "api_key", "user")
@@ -27,12 +25,7 @@ class CsvRenderer(BaseRenderer):
     charset = "utf-8"
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> str:
-        file = io.StringIO()
-        columns = ["date", *(name for name in data["daily"][0] if name != "date")]
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(data["daily"])
-        return file.getvalue()
+        return exports.daily_csv(data)
 
 
 class SumsSerializer(serializers.Serializer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -49,6 +50,29 @@ def models_status() -> ModelsStatus:
         if own:
             _show(row, own)
     return ModelsStatus(models, workers)
+
+
+def get_model(*, model_id: uuid.UUID) -> ModelVersion:
+    """Raises `NotFound`."""
+    row = ModelVersion.objects.filter(id=model_id).first()
+    if row is None:
+        raise errors.NotFound("There is no such model.")
+    return row
+
+
+def default_languages(rows: Iterable[ModelVersion]) -> dict[uuid.UUID, list[str]]:
+    """Of each default model, the languages that it serves when a request names no model; see `defaults`.
+
+    One that names no languages, and so is taken to speak any, has an empty list.
+    """
+    defaults = sorted((row for row in rows if row.is_default), key=lambda row: len(row.languages))
+    found: dict[uuid.UUID, list[str]] = {}
+    taken: set[tuple[str, str]] = set()
+    for row in defaults:
+        primary = {language: (row.task, language.partition("-")[0].lower()) for language in row.languages}
+        found[row.id] = [language for language in row.languages if primary[language] not in taken]
+        taken.update(primary.values())
+    return found
 
 
 def find_version(reference: str, *, task: str | None = None) -> ModelVersion:

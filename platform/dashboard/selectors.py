@@ -9,11 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from django.core.cache import cache
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
 
 from accounts.actors import Actor
 from analytics.models import Task
-from analytics.selectors import usage_summary
+from analytics.selectors import quota_state, usage_summary
 from common import errors
+from common.display import duration
 from common.health import readiness
 from dashboard.charts import Chart, jobs_chart
 from models_registry.models import ModelVersion
@@ -101,6 +104,24 @@ def audio_key(*, actor: Actor, task: str, job_id: uuid.UUID) -> str:
     if not key:
         raise errors.NotFound("This job has no audio.")
     return key
+
+
+def quota_meters(actor: Actor) -> dict[str, Any]:
+    """What `dashboard/quota_meters.html` shows of the organisation's month."""
+    state = quota_state(organization=actor.organization)
+    limits, used = state["limits"], state["used"]
+    seconds, most_seconds = used["audio_seconds"], limits["monthly_audio_seconds"]
+    return {
+        "state": state,
+        "resets_at": parse_datetime(state["resets_at"]),
+        "limits": limits,
+        "used": used,
+        "held": state["reserved"],
+        "audio_detail": f"{duration(seconds)} / {duration(most_seconds)}"
+        if most_seconds
+        else _("%s · no limit") % duration(seconds),
+        "priced": limits["price_per_million_characters"] or limits["price_per_audio_hour"],
+    }
 
 
 def _health() -> tuple[PartHealth, ...]:

@@ -10,18 +10,16 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import path, reverse
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import Role
-from analytics.selectors import quota_state
 from audit import services as audit
-from common.display import duration
 from common.streaming import in_thread
 from dashboard.access import Action, Page
 from dashboard.forms import attempt, succeeds
 from dashboard.nav import Command, NavItem, Section
+from dashboard.selectors import quota_meters
 from dashboard.toasts import toast
 from ml.types import TranscriptionOptions
 from retention import export
@@ -154,21 +152,7 @@ def _shown(row: TranscriptionDefaults, name: str) -> str:
 
 class QuotaPage(SettingsPage):
     def get(self, request: HttpRequest) -> HttpResponse:
-        state = quota_state(organization=self.actor.organization)
-        limits, used, held = state["limits"], state["used"], state["reserved"]
-        seconds, most_seconds = used["audio_seconds"], limits["monthly_audio_seconds"]
-        fields = {
-            "state": state,
-            "resets_at": parse_datetime(state["resets_at"]),
-            "limits": limits,
-            "used": used,
-            "held": held,
-            "audio_detail": f"{duration(seconds)} / {duration(most_seconds)}"
-            if most_seconds
-            else _("%s · no limit") % duration(seconds),
-            "priced": limits["price_per_million_characters"] or limits["price_per_audio_hour"],
-        }
-        return self.show("quota", fields)
+        return self.show("quota", {"quota": quota_meters(self.actor)})
 
 
 # ── Data ────────────────────────────────────────────────────────────────────────────────────────────────────────────
