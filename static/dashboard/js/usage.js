@@ -66,7 +66,7 @@ function options(box, chart) {
     axes: [
       {
         ...axis, grid: { show: false }, size: 24, space: 64,
-        values: (_, splits) => splits.map((second) => shortDay.format(second * 1000)), incrs: [1, 2, 5, 7, 14].map((days) => days * 86_400),
+        values: (_, splits) => splits.map((second) => shortDay.format(second * 1000)), incrs: [1, 2, 7, 14, 28].map((days) => days * 86_400),
       },
       { ...axis, size: 44, space: 40, values: (_, splits) => splits.map((value) => compact.format(value)) },
     ],
