@@ -17,7 +17,7 @@ from accounts.actors import Access
 from accounts.models import Role
 from common import errors, storage
 from common.api import JsonView, paginated, paginated_schema
-from common.serializers import StrictSerializer, validated
+from common.serializers import LongTextField, StrictSerializer, validated
 from common.streaming import in_thread
 from jobs.api import (
     JOB_FILTERS,
@@ -61,12 +61,12 @@ class SynthesisOptionsSerializer(SpeechOptionsSerializer):
 
 
 class SynthesizeSerializer(AsyncSerializer, SynthesisOptionsSerializer):
-    text = serializers.CharField(trim_whitespace=False, help_text="Up to TTS_MAX_CHARACTERS characters.")
+    text = LongTextField(help_text="Up to TTS_MAX_CHARACTERS characters.")
     stream = serializers.BooleanField(required=False, default=False, help_text="Answer with audio as it is made.")
 
 
 class BatchItemSerializer(SynthesisOptionsSerializer):
-    text = serializers.CharField(trim_whitespace=False)
+    text = LongTextField()
     custom_id = serializers.CharField(max_length=100, required=False, help_text="Comes back with the item.")
 
 
