@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import ipaddress
 import ssl
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.test import override_settings
 
+from tests.certificates import self_signed
 from tests.conftest import Tenant, error_of
 from tests.webhook_receiver import running
 from webhooks import delivering, sending, targets
@@ -142,30 +142,7 @@ def test_environment_proxies_are_not_used(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A certificate for hooks.example, signed by itself, with its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hooks.example")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("hooks.example")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (tmp_path / "hooks.pem").write_bytes(pem)
-    return tmp_path / "hooks.pem"
+    return self_signed(tmp_path, "hooks.example")
 
 
 def test_tls_checks_the_name_that_was_registered(certificate: Path) -> None:
