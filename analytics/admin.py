@@ -6,12 +6,14 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from analytics import quota
 from analytics.models import Quota, QuotaPeriod, UsageRecord
+from audit import services as audit
 from common.admin import OrganizationFilter, ReadOnlyAdmin, ScopedAdmin, become, status_mark
 from common.display import duration
 
@@ -88,7 +90,15 @@ class QuotaAdmin(ScopedAdmin):
         fields = form.cleaned_data
         organization = obj.organization if change else fields["organization"]
         limits = {name: value for name, value in fields.items() if name != "organization"}
-        become(obj, quota.set_quota(organization=organization, **limits))
+        with transaction.atomic():
+            become(obj, quota.set_quota(organization=organization, **limits))
+            audit.record_for_person(
+                action="quota.changed",
+                email=request.user.email,  # type: ignore[union-attr]
+                user_id=request.user.pk,
+                organization_ids=[organization.id],
+                limits={name: None if value is None else str(value) for name, value in limits.items()},
+            )
 
     @admin.display(description="used this month")
     def characters_used(self, row: Any) -> str:

@@ -49,6 +49,7 @@ class AuditEntry(OrganizationOwned):
         indexes: ClassVar = [
             models.Index(fields=["organization", "-created_at"], name="audit_by_time"),
             models.Index(fields=["organization", "action", "-created_at"], name="audit_by_action"),
+            models.Index(fields=["created_at"], name="audit_age"),
         ]
 
     def __str__(self) -> str:

@@ -6,17 +6,21 @@ import os
 import pwd
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Model
+from django.utils import timezone
 
 from accounts.actors import Actor
 from accounts.models import Organization
 from audit.models import ActorType, AuditEntry
 from common import context
 
+_PURGED_AT_ONCE = 5000
 _SECRET_NAMES = frozenset({"password", "secret", "key", "token", "digest"})
 
 
@@ -62,6 +66,22 @@ def record_for_person(
     }
     owners: list[UUID | None] = [*organization_ids]
     AuditEntry.objects.bulk_create(_entry(owner, action, who, None, details) for owner in owners or [None])
+
+
+def purge(*, now: datetime | None = None) -> int:
+    """Deletes entries that are older than AUDIT_RETENTION_DAYS; how many. That it did so is an entry of its own."""
+    if settings.AUDIT_RETENTION_DAYS is None:
+        return 0
+    before = (now or timezone.now()) - timedelta(days=settings.AUDIT_RETENTION_DAYS)
+    deleted = 0
+    while ids := list(AuditEntry.objects.filter(created_at__lt=before).values_list("id", flat=True)[:_PURGED_AT_ONCE]):
+        with deletion_allowed():
+            deleted += AuditEntry.objects.filter(id__in=ids).delete()[0]
+    if deleted:
+        who = {"actor_type": ActorType.SYSTEM}
+        details = {"entries": deleted, "before": before.isoformat()}
+        _entry(None, "audit.purged", who, None, details).save(force_insert=True)
+    return deleted
 
 
 @contextmanager

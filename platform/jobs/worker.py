@@ -17,6 +17,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.middleware import AsyncCallNext
 from procrastinate.worker import Worker
 
+from audit import services as audit
 from common import db, uploads
 from jobs import batches, idempotency, queue
 from jobs.connector import PatientConnector, be_patient
@@ -156,8 +157,11 @@ def _purge() -> None:
     from retention import services as retention
 
     try:
-        retention.purge()
-        uploads.purge()
+        for purge in (uploads.purge, audit.purge, retention.purge):
+            try:
+                purge()
+            except Exception:  # a storage that is away keeps nothing else from being deleted
+                log.exception("could not delete what is past its time; trying again")
     finally:
         connection.close()
 

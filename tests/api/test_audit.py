@@ -226,6 +226,25 @@ def test_the_database_refuses_changes_and_deletions(tenant: Tenant) -> None:
     assert Organization.objects.filter(id=tenant.organization.id).exists()
 
 
+def test_entries_past_the_retention_period_are_purged(tenant: Tenant, settings: Any) -> None:
+    audit.record(actor=tenant.actor(), action="test.kept")
+    now = timezone.now()
+    old = AuditEntry(organization=tenant.organization, action="test.old", actor_type="user")
+    old.save(force_insert=True)
+    with transaction.atomic(), connection.cursor() as cursor:  # as if written long ago, which nobody can do otherwise
+        cursor.execute("ALTER TABLE audit_auditentry DISABLE TRIGGER audit_append_only")
+        cursor.execute("UPDATE audit_auditentry SET created_at = %s WHERE id = %s", [now - timedelta(days=400), old.id])
+        cursor.execute("ALTER TABLE audit_auditentry ENABLE TRIGGER audit_append_only")
+    assert audit.purge() == 0  # without a period nothing goes
+    settings.AUDIT_RETENTION_DAYS = 399
+    assert audit.purge(now=now - timedelta(days=2)) == 0
+    assert audit.purge(now=now) == 1
+    assert _actions(tenant) == ["test.kept"]
+    purged = AuditEntry.objects.filter(action="audit.purged").latest("created_at")
+    assert (purged.organization, purged.actor_type, purged.details["entries"]) == (None, "system", 1)
+    _forbidden("DELETE FROM audit_auditentry WHERE id = %s", _entries(tenant, "test.kept")[0].id)
+
+
 def test_retention_and_the_end_of_an_organization_may_delete(tenant: Tenant) -> None:
     audit.record(actor=tenant.actor(), action="test.old")
     audit.record(actor=tenant.actor(), action="test.older")

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from analytics import quota
 from analytics.models import QuotaPeriod, Reservation, UsageRecord
+from audit.models import AuditEntry
 from jobs import queue
 from jobs.models import IdempotencyRecord
 from stt.models import AudioFile, SttJob
@@ -385,6 +386,9 @@ def test_operator_sets_a_quota_and_owner_reads_it(tenant: Tenant, other_tenant: 
     row = tenant.organization.__class__.objects.get(id=tenant.organization.id).quota
     assert browser.submit(f"{page}{row.pk}/change/", {"monthly_characters": "100", **prices}).status_code == 302
     assert speak(tenant.key("tts")).status_code == 200
+    entries = AuditEntry.objects.filter(organization=tenant.organization, action="quota.changed").order_by("created_at")
+    assert [entry.details["limits"]["monthly_characters"] for entry in entries] == ["30", "100"]
+    assert {entry.actor_label for entry in entries} == {"operator@example.com"}
     refused = browser.submit(f"{page}{row.pk}/change/", {"monthly_budget": "5", **prices})
     assert "A budget needs a price" in text_of(refused)
 

@@ -1,4 +1,4 @@
-"""Log lines: JSON in production and where LOG_FORMAT=json, short text on a developer's terminal."""
+"""Log lines: JSON in production and where LOG_FORMAT=json, short text on a developer's terminal; the audit trail."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from config.settings.core import PRODUCTION
 
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 LOG_FORMAT = env.choice("LOG_FORMAT", "json" if PRODUCTION else "text", ("json", "text"))
+
+AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 0) or None
+"""How long entries of the audit trail are kept; None: as long as their organisation."""
 
 LOGGING = {
     "version": 1,
