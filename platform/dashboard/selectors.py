@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,8 +20,9 @@ from common import errors
 from common.display import duration
 from common.health import readiness
 from dashboard.charts import Chart, jobs_chart
+from jobs import statistics
 from models_registry.models import ModelVersion
-from models_registry.selectors import list_models
+from models_registry.selectors import list_models, list_workers
 from stt import selectors as stt
 from stt.models import SttJob
 from tts import selectors as tts
@@ -81,6 +83,15 @@ class Home:
     health: tuple[PartHealth, ...]
     usage: Usage
     jobs: tuple[RecentJob, ...]
+    latencies: tuple[statistics.Latency, ...]
+    states: statistics.States
+    processes: dict[str, int]  # that serve, by kind
+    quota: dict[str, Any]
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are jobs whose times are known."""
+        return any(latency.answer or latency.wait for latency in self.latencies)
 
     @property
     def healthy(self) -> bool:
@@ -88,7 +99,15 @@ class Home:
 
 
 def home(*, actor: Actor) -> Home:
-    return Home(health=_health(), usage=_usage(actor), jobs=_recent_jobs(actor))
+    return Home(
+        health=_health(),
+        usage=_usage(actor),
+        jobs=_recent_jobs(actor),
+        latencies=tuple(statistics.latencies(actor=actor)),
+        states=statistics.states(actor=actor),
+        processes=dict(Counter(worker.kind for worker in list_workers())),
+        quota=quota_meters(actor),
+    )
 
 
 def audio_key(*, actor: Actor, task: str, job_id: uuid.UUID) -> str:

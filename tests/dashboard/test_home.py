@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 import uuid
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
-from accounts.models import Membership
+from accounts.models import ApiKey, Membership
+from analytics import quota
 from analytics.models import UsageRecord
+from audit.models import AuditEntry
+from stt.models import SttJob
 from tests.browser import Browser, signed_in, text_of
-from tests.conftest import OWNED_AUDIO, Tenant
+from tests.conftest import OWNED_AUDIO, Client, Tenant
+from tests.dashboard.kit import Chromium, check
 from tts.models import TtsJob
 
-MOST_QUERIES = 12
+MOST_QUERIES = 20
 
 
 def speak(tenant: Tenant, text: str) -> str:
@@ -28,7 +34,6 @@ def test_empty_home_says_what_to_do_first(tenant: Tenant) -> None:
     assert "No jobs yet" in text
     assert f"curl -s {tenant.server}/api/v1/tts/synthesize" in text
     assert "requests.post(" in text
-    assert 'href="/dashboard/api-keys?new=1"' in page.text
     assert 'href="/api/v1/docs"' in page.text
     assert "All systems work" in text
     assert "espeak-ng · 1" in text
@@ -36,13 +41,69 @@ def test_empty_home_says_what_to_do_first(tenant: Tenant) -> None:
 
 def test_roles_decide_what_is_offered(tenant: Tenant) -> None:
     for role, offer in (
-        ("admin", "Make one here"),
+        ("admin", "Make a key"),
         ("developer", "ask an owner or admin"),
         ("viewer", "ask an owner or admin"),
     ):
         page = signed_in(tenant, role).get("/dashboard")
         assert offer in text_of(page)
         assert "/admin/" not in page.text
+
+
+def test_first_key_is_shown_once_and_works(tenant: Tenant, chromium: Chromium) -> None:
+    page = chromium.sign_in(tenant, "admin")
+    page.goto("/dashboard")
+    check(page, "home-empty")
+    page.get_by_role("button", name="Make a key").click()
+    secret = page.locator(".secret code").inner_text()
+    check(page, "home-key")
+    page.get_by_role("button", name="Copy", exact=True).first.click()
+    assert f'-H "x-api-key: {secret}"' in page.evaluate("navigator.clipboard.readText()")
+    client = Client(tenant.server, {"x-api-key": secret})
+    assert client.post("/tts/synthesize", json={"text": "Hello."}).status_code == 200
+    row = ApiKey.objects.get(organization=tenant.organization)
+    assert (row.name, row.expires_at is not None) == ("First steps", True)
+    assert AuditEntry.objects.filter(organization=tenant.organization, action="api_key.created").count() == 1
+    page.goto("/dashboard")
+    assert secret not in page.content()
+    assert signed_in(tenant, "developer").submit("/dashboard", {}, to="/dashboard").status_code == 403
+
+
+def test_home_shows_how_jobs_do(tenant: Tenant, other_tenant: Tenant, chromium: Chromium) -> None:
+    now = timezone.now()
+    fields = {
+        "organization": tenant.organization, "text": "x", "characters": 1, "language": "en-US", "voice": "v",
+        "model": "espeak-ng", "format": "wav", "sample_rate": 22050,
+    }  # fmt: skip
+    spoken = [
+        TtsJob(**fields, status="succeeded", timings={"first_audio": number / 100}, is_async=True,
+               started_at=now + timedelta(seconds=5), finished_at=now + timedelta(seconds=6))
+        for number in range(1, 102)
+    ]  # fmt: skip
+    TtsJob.objects.bulk_create(spoken)
+    TtsJob.objects.filter(organization=tenant.organization).update(created_at=now)
+    heard = [
+        SttJob(
+            organization=tenant.organization, status="succeeded", started_at=now,
+            finished_at=now + timedelta(seconds=2),
+        ),
+        *[SttJob(organization=tenant.organization, status="failed", error_code="audio_invalid") for _ in range(3)],
+        *[SttJob(organization=tenant.organization, status="queued") for _ in range(2)],
+        SttJob(organization=other_tenant.organization, status="failed", error_code="engine_failed"),
+    ]  # fmt: skip
+    SttJob.objects.bulk_create(heard)
+    quota.set_quota(organization=tenant.organization, monthly_characters=1000)
+    text = text_of(signed_in(tenant, "viewer").get("/dashboard"))
+    assert "First audio 0.51 s 0.96 s 1.00 s" in text
+    assert "Wait in the queue, speech out 5.00 s 5.00 s 5.00 s" in text
+    assert "Transcript 2.00 s 2.00 s 2.00 s" in text
+    assert "Waiting 2 the oldest" in text
+    assert "audio_invalid 3" in text
+    assert "engine_failed" not in text
+    assert "0 / 1,000" in text
+    page = chromium.sign_in(tenant, "viewer")
+    page.goto("/dashboard")
+    check(page, "home")
 
 
 def test_home_shows_jobs_usage_and_health(tenant: Tenant, other_tenant: Tenant) -> None:
@@ -62,7 +123,8 @@ def test_home_shows_jobs_usage_and_health(tenant: Tenant, other_tenant: Tenant) 
     assert "Characters spoken 20 20 today" in text
     assert f'href="/dashboard/jobs/tts/{spoken}/audio"' in page.text
     assert page.text.count('class="fill-tts_jobs"') == 1
-    assert page.text.count('<tr><th scope="row">') == 30  # the chart as a table
+    by_day = page.text.partition('aria-label="Usage by day"')[2].partition("</table>")[0]
+    assert by_day.count('<tr><th scope="row">') == 30
     rows = UsageRecord.objects.filter(organization=tenant.organization).count()
     assert f"Jobs {rows} {rows} today" in text
 
