@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import DecimalField, ExpressionWrapper, F, Sum
+from django.db.models import DecimalField, ExpressionWrapper, F, Q, Sum
 from django.utils import timezone
 
 from analytics.models import Quota, QuotaPeriod, Reservation, Task, UsageRecord
@@ -359,9 +359,11 @@ def used_by_records(organization_id: UUID, month: date) -> Amounts:
     records = UsageRecord.objects.filter(
         organization_id=organization_id, created_at__gte=start, created_at__lt=resets_at(month)
     )
-    characters = records.filter(task=Task.TTS).aggregate(sum=Sum("characters"))["sum"]
-    audio_seconds = records.filter(task=Task.STT).aggregate(sum=Sum("audio_seconds"))["sum"]
-    return Amounts.of(characters=characters or 0, audio_seconds=audio_seconds or 0.0)
+    sums = records.aggregate(
+        characters=Sum("characters", filter=Q(task=Task.TTS)),
+        audio_seconds=Sum("audio_seconds", filter=Q(task=Task.STT)),
+    )
+    return Amounts.of(characters=sums["characters"] or 0, audio_seconds=sums["audio_seconds"] or 0.0)
 
 
 def _recorded(organization_id: UUID, month: date) -> dict[str, Any]:
