@@ -141,6 +141,18 @@ def read_manifest(path: Path, *, limit: int | None = None) -> list[Recording]:
     return recordings
 
 
+def manifest_key(path: Path) -> tuple[str, int]:
+    """What tells results on one manifest from others': its SHA-256, and its recordings. Raises `InvalidRequest`."""
+    return hashlib.sha256(_bytes_of(path)).hexdigest(), len(read_manifest(path))
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"{path}: {error.strerror}.", param="manifest") from None
+
+
 def _recordings(path: Path, lines: Any, limit: int | None) -> Iterator[Recording]:
     found = 0
     number = 0

@@ -150,3 +150,5 @@ class Transcript:
     timings: dict[str, float] = field(default_factory=dict)  # seconds by stage
     fallback_reason: str | None = None
     channels: int = 1  # that were recognised, each for the whole duration
+    version_used: str = ""  # of the model; embedded ones have none
+    version_tried: str = ""  # the version on trial that was asked first; where it is not the one used, it failed

@@ -5,9 +5,10 @@ from __future__ import annotations
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from common.admin import ReadOnlyAdmin, status_mark
+from common.admin import OrganizationFilter, ReadOnlyAdmin, status_mark
 from common.display import size
-from models_registry.models import ModelVersion
+from models_registry.comparing import ArmSummary, compare
+from models_registry.models import EvaluationManifest, ModelVersion, Rollout
 
 
 @admin.register(ModelVersion)
@@ -34,3 +35,55 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     @admin.display(description="languages")
     def language_list(self, row: ModelVersion) -> str:
         return ", ".join(row.languages) or "–"
+
+
+@admin.register(Rollout)
+class RolloutAdmin(ReadOnlyAdmin):
+    """Owners see those of their own requests; operators all."""
+
+    list_display = ("candidate", "mode", "percentage", "organization", "state", "started_by", "created_at", "ended_at")
+    list_filter = (OrganizationFilter, "status", "mode")
+    list_select_related = ("candidate", "organization")
+    search_fields = ("name", "reason", "started_by")
+    date_hierarchy = "created_at"
+    fields = (
+        "candidate", "active_version", "mode", "percentage", "organization", "state", "forced", "reason", "started_by",
+        "created_at", "ended_at", "ended_reason", "max_failure_rate", "max_slowdown", "min_samples", "of_active",
+        "of_candidate", "difference",
+    )  # fmt: skip
+    readonly_fields = fields
+
+    @admin.display(description="status", ordering="status")
+    def state(self, row: Rollout) -> SafeString:
+        return status_mark(row.status, row.get_status_display())
+
+    @admin.display(description="share", ordering="share")
+    def percentage(self, row: Rollout) -> str:
+        return f"{100 * row.share:g} %"
+
+    @admin.display(description="active version's requests")
+    def of_active(self, row: Rollout) -> str:
+        return _summary(compare(row).active)
+
+    @admin.display(description="candidate's requests")
+    def of_candidate(self, row: Rollout) -> str:
+        return _summary(compare(row).candidate)
+
+    @admin.display(description="words that differ from the active version's")
+    def difference(self, row: Rollout) -> str:
+        compared = compare(row)
+        rate = compared.wer_against_active
+        return "–" if rate is None else f"{100 * rate:.1f} % of {compared.compared_words}"
+
+
+@admin.register(EvaluationManifest)
+class EvaluationManifestAdmin(ReadOnlyAdmin):
+    list_display = ("path", "organization", "created_at")
+    list_select_related = ("organization",)
+    fields = ("path", "organization", "created_at")
+    readonly_fields = fields
+
+
+def _summary(arm: ArmSummary) -> str:
+    speed = "" if arm.median_rtf is None else f"; median RTF {arm.median_rtf:.3f}"
+    return f"{arm.requests} requests, {arm.failures} failed{speed}"

@@ -14,9 +14,30 @@ from accounts.models import Role
 from common.api import JsonView
 from common.serializers import StrictSerializer, validated
 from models_registry import selectors, services
-from models_registry.models import ModelStatus, ModelTask, ModelVersion, WorkerState
+from models_registry.models import ModelStatus, ModelTask, ModelVersion, Rollout, WorkerState
 
 TASKS = ModelTask.values
+
+ROLLOUT_FIELDS: tuple[str, ...] = (
+    "id", "task", "model", "candidate", "active", "mode", "share", "scope", "max_failure_rate", "max_slowdown",
+    "min_samples", "forced", "reason", "started_by", "status", "created_at", "ended_at", "ended_reason",
+)  # fmt: skip
+
+
+class RolloutSerializer(serializers.ModelSerializer):
+    model = serializers.CharField(source="name")
+    candidate = serializers.CharField(source="candidate.version")
+    active = serializers.CharField(source="active_version", help_text="The version that it is compared with.")
+    scope = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Rollout
+        fields = ROLLOUT_FIELDS
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.ChoiceField(choices=["organization", "platform"]))
+    def get_scope(self, rollout: Rollout) -> str:
+        return "organization" if rollout.organization_id else "platform"
 
 
 class ModelSerializer(serializers.ModelSerializer):
@@ -43,6 +64,9 @@ class ModelReportSerializer(serializers.Serializer):
     memory_bytes = serializers.IntegerField(allow_null=True)
     loaded_at = serializers.DateTimeField(allow_null=True)
     last_error = serializers.CharField(allow_blank=True)
+    on_trial = serializers.BooleanField(
+        default=False, help_text="A rollout's candidate: it serves only what that gives it."
+    )
 
 
 class WorkerSerializer(serializers.ModelSerializer):
@@ -99,12 +123,13 @@ class ModelStatusView(JsonView):
     class ModelsStatusSerializer(serializers.Serializer):
         models = ModelSerializer(many=True)
         workers = WorkerSerializer(many=True)
+        rollouts = RolloutSerializer(many=True, help_text="Those that run, of the organisation's or all requests.")
         healthy = serializers.BooleanField(help_text="No default model has failed.")
 
     @extend_schema(responses={200: ModelsStatusSerializer})
     def get(self, request: Request) -> Response:
         """The models of this installation, their state, and every process that serves them."""
-        return Response(self.ModelsStatusSerializer(selectors.models_status()).data)
+        return Response(self.ModelsStatusSerializer(selectors.models_status(actor=self.actor)).data)
 
 
 class ModelReloadView(JsonView):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ml import runtime, stt, tts
 from ml.artifacts import ModelFolder
 from ml.residency import ModelState
+from ml.stt import trials
 
 
 def install(folder: ModelFolder, *, default: bool) -> None:
@@ -34,6 +35,21 @@ def uninstall(task: str, name: str) -> None:
 def warm(task: str, name: str) -> ModelState:
     """Loads a model now. Raises `MlError`."""
     return runtime.pool.warm(runtime.model_id(task, name))
+
+
+def install_trial(folder: ModelFolder) -> None:
+    """Makes a version known beside the one that serves under its name. Raises `MlError`."""
+    trials.install(folder)
+
+
+def warm_trial(name: str, version: str) -> ModelState:
+    """Loads it now. Raises `MlError`."""
+    return trials.warm(name, version)
+
+
+def uninstall_trial(name: str, version: str) -> None:
+    """Requests under way finish with it."""
+    trials.uninstall(name, version)
 
 
 def states() -> dict[tuple[str, str], ModelState]:

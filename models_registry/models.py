@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.functions import Coalesce
 
-from common.models import Identified
+from common.models import Identified, OrganizationOwned
 
 EMBEDDED_VERSION = "builtin"
 """The version of the models that come with the platform: they have no folder and cannot be removed."""
@@ -57,6 +59,10 @@ class ModelVersion(Identified):
 
     is_active = models.BooleanField(default=False, help_text="The version that serves under this name.")
     is_default = models.BooleanField(default=False, help_text="Serves requests that name no model.")
+    replaced = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+",
+        help_text="The version that it took over from; a roll-back goes there.",
+    )  # fmt: skip
     generation = models.PositiveIntegerField(default=0, help_text="Grows when processes are to load it anew.")
     warm_generation = models.PositiveIntegerField(default=0, help_text="Grows when processes are to load it now.")
 
@@ -86,6 +92,108 @@ class ModelVersion(Identified):
     @property
     def is_embedded(self) -> bool:
         return self.version == EMBEDDED_VERSION
+
+
+class EvaluationManifest(Identified):
+    """Recordings that a version is measured on before it is promoted: an organisation's, or the installation's own."""
+
+    organization = models.ForeignKey(
+        "accounts.Organization", null=True, blank=True, on_delete=models.CASCADE, related_name="+",
+        help_text="Empty: the installation's.",
+    )  # fmt: skip
+    path = models.CharField(max_length=1000, help_text="JSON Lines, on the machine where models are promoted.")
+
+    class Meta:
+        verbose_name = "evaluation manifest"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                Coalesce("organization", models.Value(uuid.UUID(int=0), models.UUIDField())),
+                name="evaluation_manifest_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class RolloutMode(models.TextChoices):
+    CANARY = "canary", "Canary"  # a share of the requests is answered by the candidate
+    SHADOW = "shadow", "Shadow"  # the candidate hears a share of the requests too, and nobody is given what it says
+
+
+class RolloutStatus(models.TextChoices):
+    RUNNING = "running", "Running"
+    PROMOTED = "promoted", "Promoted"
+    ENDED = "ended", "Ended"
+    ROLLED_BACK = "rolled_back", "Rolled back"
+
+
+class Rollout(Identified):
+    """A version that is tried on real requests, beside the active one of its name.
+
+    Every process that serves follows the rows that run. Only `models_registry.watching` ends one, conditionally, so
+    that of a person and an automatic roll-back one comes first.
+    """
+
+    task = models.CharField(max_length=16, choices=ModelTask.choices)
+    name = models.CharField(max_length=100)
+    candidate = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="rollouts")
+    active_version = models.CharField(max_length=64, help_text="That served when it began, and is compared with.")
+    mode = models.CharField(max_length=8, choices=RolloutMode.choices)
+    share = models.FloatField(help_text="Of the requests, 0–1; which ones is decided by their jobs' ids.")
+    organization = models.ForeignKey(
+        "accounts.Organization", null=True, blank=True, on_delete=models.CASCADE, related_name="+",
+        help_text="Whose requests; empty: everybody's.",
+    )  # fmt: skip
+    max_failure_rate = models.FloatField(help_text="Of a canary's requests; more, and it is rolled back.")
+    max_slowdown = models.FloatField(help_text="Times the active version's median; more, and it is rolled back.")
+    min_samples = models.PositiveIntegerField(help_text="Requests before a canary's speed is judged.")
+    forced = models.BooleanField(default=False, help_text="Begun in spite of its error rate, or without one.")
+    reason = models.CharField(max_length=500, blank=True, help_text="Why it was begun.")
+    started_by = models.CharField(max_length=254, blank=True)
+    status = models.CharField(max_length=16, choices=RolloutStatus.choices, default=RolloutStatus.RUNNING)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["task", "name"], condition=models.Q(status="running"), name="rollout_one_running"
+            ),
+            models.CheckConstraint(condition=models.Q(share__gt=0, share__lte=1), name="rollout_share"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.mode} of {self.candidate}"
+
+
+class Arm(models.TextChoices):
+    ACTIVE = "active", "Active"
+    CANDIDATE = "candidate", "Candidate"
+
+
+class RolloutSample(OrganizationOwned):
+    """What one version made of one request, in numbers: no text, so that it may stay when the request is deleted."""
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="samples")
+    job_id = models.UUIDField()
+    arm = models.CharField(max_length=16, choices=Arm.choices)
+    error_code = models.CharField(max_length=64, blank=True, help_text="Empty: it answered.")
+    confidence = models.FloatField(null=True)
+    audio_seconds = models.FloatField(default=0.0)
+    recognise_seconds = models.FloatField(null=True, help_text="Its turn in the queue included.")
+    words = models.PositiveIntegerField(null=True, help_text="Of the active version's text; of shadows.")
+    wrong_words = models.PositiveIntegerField(null=True, help_text="Where the candidate's text differs from that.")
+
+    class Meta:
+        verbose_name = "rollout sample"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["rollout", "job_id", "arm"], name="rollout_sample_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.arm} of {self.job_id}"
 
 
 class WorkerState(models.Model):

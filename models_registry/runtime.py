@@ -25,8 +25,10 @@ from django.utils import timezone
 
 from ml import devices
 from ml.errors import MlError
-from models_registry import announcements, engines, folders, limits
+from ml.residency import ModelState
+from models_registry import announcements, engines, folders, limits, watching
 from models_registry.models import EMBEDDED_VERSION, ModelStatus, ModelVersion, WorkerState
+from models_registry.trials import Trials
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class ModelReport:
     memory_bytes: int | None
     loaded_at: str | None  # ISO 8601
     last_error: str
+    on_trial: bool = False  # serves only what a rollout gives it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Runtime:
 
     def __init__(self) -> None:
         self.kind = "server"
+        self.trials = Trials()
         self._lock = threading.RLock()
         self._served: dict[Key, _Wanted] = {}
         self._refused: dict[Key, tuple[_Wanted, str]] = {}
@@ -73,7 +77,7 @@ class Runtime:
         self._listener: announcements.Listener | None = None
         self._started_at = timezone.now()
         self._id = ""
-        self._reported: dict[Key, ModelReport] = {}
+        self._reported: dict[tuple[str, str, bool], ModelReport] = {}
 
     @property
     def id(self) -> str:
@@ -136,6 +140,14 @@ class Runtime:
             self._warm(rows.values())
             return {key: reason for key, (_, reason) in self._refused.items()}
 
+    def follow_trials(self) -> None:
+        """Loads candidates, and rolls back rollouts of those that do not load, or that passed a limit."""
+        for unfit in self.trials.follow():
+            reason = f"It does not load in {self._id}: {unfit.reason}"
+            watching.roll_back_automatically(unfit.rollout_id, reason)
+        if self.trials.running():
+            watching.look_after()
+
     def retry(self) -> None:
         """Forgets what was refused, so that it is tried again."""
         with self._lock:
@@ -173,6 +185,7 @@ class Runtime:
         """In the listener's thread: after an announcement, and every now and then."""
         try:
             self.synchronise()
+            self.follow_trials()
             self.report()
         finally:
             connection.close()
@@ -184,8 +197,8 @@ class Runtime:
         states = engines.states()
         with self._lock:
             served, refused = dict(self._served), dict(self._refused)
-        found = []
-        for key in sorted({*states, *served, *refused}):
+        found = [_report_of_trial(state) for state in states.values() if "@" in state.name]
+        for key in sorted({key for key in (*states, *served, *refused) if "@" not in key[1]}):
             state, wanted = states.get(key), served.get(key)
             reason = refused[key][1] if key in refused else (state.last_error if state else None)
             status: str = state.status if state else ModelStatus.REGISTERED
@@ -222,10 +235,10 @@ class Runtime:
 
     def _mirror(self, reports: Iterable[ModelReport]) -> None:
         for report in reports:
-            key = (report.task, report.name)
+            key = (report.task, report.name, report.on_trial)
             before = self._reported.get(key)
             self._reported[key] = report
-            if before == report or report.version == EMBEDDED_VERSION:
+            if before == report or report.version == EMBEDDED_VERSION or report.on_trial:
                 continue
             rows = ModelVersion.objects.filter(task=report.task, name=report.name, is_active=True)
             rows.update(memory_bytes=report.memory_bytes, loaded_at=report.loaded_at)
@@ -262,6 +275,14 @@ def _start() -> None:
 
 def _active_rows() -> list[ModelVersion]:
     return list(ModelVersion.objects.filter(is_active=True).exclude(version=EMBEDDED_VERSION))
+
+
+def _report_of_trial(state: ModelState) -> ModelReport:
+    name, _, version = state.name.partition("@")
+    loaded = _iso(state.loaded_at)
+    return ModelReport(
+        state.task, name, version, 0, state.status, state.memory_bytes, loaded, state.last_error or "", on_trial=True
+    )
 
 
 def _iso(seconds: float | None) -> str | None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from accounts.actors import Actor
 from common import errors
-from models_registry.models import ModelStatus, ModelVersion, WorkerState
+from models_registry.models import ModelStatus, ModelVersion, Rollout, RolloutStatus, WorkerState
 from models_registry.runtime import SILENT_SECONDS
 
 
@@ -21,6 +22,7 @@ from models_registry.runtime import SILENT_SECONDS
 class ModelsStatus:
     models: list[ModelVersion]
     workers: list[WorkerState]
+    rollouts: list[Rollout]
 
     @property
     def healthy(self) -> bool:
@@ -41,15 +43,35 @@ def list_workers() -> QuerySet[WorkerState]:
     return WorkerState.objects.filter(seen_at__gte=timezone.now() - timedelta(seconds=SILENT_SECONDS))
 
 
-def models_status() -> ModelsStatus:
-    """The rows as the processes that live see them now; nothing is saved."""
+def models_status(*, actor: Actor | None = None) -> ModelsStatus:
+    """The rows as the processes that live see them now; nothing is saved.
+
+    actor: whose rollouts are shown; None for somebody at the command line, who sees all.
+    """
     models, workers = list(list_models()), list(list_workers())
     reports = [report for worker in workers for report in worker.reports]
     for row in models:
         own = [report for report in reports if _is_of(report, row)]
         if own:
             _show(row, own)
-    return ModelsStatus(models, workers)
+    every = Rollout.objects.select_related("candidate", "organization")
+    rollouts = list_rollouts(actor=actor) if actor is not None else every
+    return ModelsStatus(models, workers, list(rollouts.filter(status=RolloutStatus.RUNNING)))
+
+
+def list_rollouts(*, actor: Actor, status: str | None = None) -> QuerySet[Rollout]:
+    """The organisation's and those of everybody's requests, newest first."""
+    theirs = Q(organization=None) | Q(organization_id=actor.organization.id)
+    rows = Rollout.objects.filter(theirs).select_related("candidate", "organization")
+    return rows.filter(status=status) if status else rows
+
+
+def get_rollout(*, actor: Actor, rollout_id: uuid.UUID) -> Rollout:
+    """Raises `NotFound`, also for another organisation's."""
+    row = list_rollouts(actor=actor).filter(id=rollout_id).first()
+    if row is None:
+        raise errors.NotFound(f"No such rollout: {rollout_id}.")
+    return row
 
 
 def get_model(*, model_id: uuid.UUID) -> ModelVersion:
@@ -100,7 +122,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _is_of(report: dict[str, Any], row: ModelVersion) -> bool:
-    return row.is_active and (report["task"], report["name"], report["version"]) == (row.task, row.name, row.version)
+    same = (report["task"], report["name"], report["version"]) == (row.task, row.name, row.version)
+    return same and (row.is_active or report.get("on_trial", False))
 
 
 def _show(row: ModelVersion, reports: list[dict[str, Any]]) -> None:

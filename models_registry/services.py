@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -20,10 +21,10 @@ from ml.errors import MlError, ModelInvalid, UnknownModel
 from ml.evaluation import Evaluation
 from ml.stt.engines import pocketsphinx
 from ml.tts.engines import espeak
-from models_registry import defaults, folders, runtime, selectors
+from models_registry import defaults, folders, runtime, selectors, watching
 from models_registry import engines as runtime_engines
 from models_registry.announcements import announce
-from models_registry.models import EMBEDDED_VERSION, ModelStatus, ModelTask, ModelVersion
+from models_registry.models import EMBEDDED_VERSION, ModelStatus, ModelTask, ModelVersion, Rollout, RolloutStatus
 
 KEPT_RESULTS = 50
 """Evaluations that are kept with a model; older ones go."""
@@ -85,22 +86,32 @@ def _upsert_embedded(*, task: str, family: str, name: str, engine: str, language
 # ── Which version serves ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def activate(*, actor: Actor | None, row: ModelVersion, default: bool | None = None) -> ModelVersion:
+def activate(
+    *,
+    actor: Actor | None,
+    row: ModelVersion,
+    default: bool | None = None,
+    going_back: bool = False,
+    action: str = "model.activated",
+    **recorded: Any,
+) -> ModelVersion:
     """Makes a version serve under its name, in every process, without failing a request.
 
     actor: None for somebody at the command line, as everywhere here.
     default: whether it also serves requests that name no model, in its languages; None: as the version before it, or
     else as `defaults.is_due` says.
+    going_back: the version that it takes over from is not remembered as the former one. A trial of the model ends.
+    action, recorded: for the audit trail.
     Raises `ModelInvalid` for a folder that is corrupt or does not load; what served before goes on serving.
     """
     if not row.is_embedded:
-        _check(row)
+        check(row)
     with transaction.atomic():
         rows = ModelVersion.objects.select_for_update().filter(task=row.task)
-        former = ""
+        former: ModelVersion | None = None
         for other in rows.filter(name=row.name):
             if other.is_active and other.id != row.id:
-                former = other.version
+                former = other
                 default = other.is_default if default is None else default
                 ModelVersion.objects.filter(id=other.id).update(
                     is_active=False, is_default=False, memory_bytes=None, loaded_at=None, status=ModelStatus.REGISTERED
@@ -115,12 +126,24 @@ def activate(*, actor: Actor | None, row: ModelVersion, default: bool | None = N
             generation=F("generation") + 1,
             status=ModelStatus.READY if row.is_embedded else ModelStatus.REGISTERED,
             last_error="",
+            **({"replaced": former} if former is not None and not going_back else {}),
         )
         defaults.settle_embedded(row.task)
-        details = {"former": former, "default": default}
-        audit.record_for_installation(actor=actor, action="model.activated", target=row, **details)
+        _end_trials(actor, row)
+        details = {"former": former.version if former else "", "default": default, **recorded}
+        audit.record_for_installation(actor=actor, action=action, target=row, **details)
         announce()
     return ModelVersion.objects.get(id=row.id)
+
+
+def _end_trials(actor: Actor | None, activated: ModelVersion) -> None:
+    """What was on trial serves, or another version does, with which it was not compared."""
+    running = Rollout.objects.filter(task=activated.task, name=activated.name, status=RolloutStatus.RUNNING)
+    for rollout in running.select_related("candidate"):
+        won = rollout.candidate_id == activated.id
+        status = RolloutStatus.PROMOTED if won else RolloutStatus.ROLLED_BACK
+        reason = "It serves." if won else f"{activated.reference} was activated."
+        watching.end(rollout, status=status, reason=reason, actor=actor)
 
 
 def remove(*, actor: Actor | None, row: ModelVersion, force: bool = False) -> None:
@@ -131,6 +154,8 @@ def remove(*, actor: Actor | None, row: ModelVersion, force: bool = False) -> No
         raise errors.Conflict(
             f"{row.reference} is active; activate another version first, or use --force.", code="model_active"
         )
+    if row.rollouts.filter(status=RolloutStatus.RUNNING).exists():
+        raise errors.Conflict(f"{row.reference} is on trial; roll that back first.", code="rollout_running")
     folder = folders.base() / row.path
     with transaction.atomic():
         audit.record_for_installation(actor=actor, action="model.removed", target=row, was_active=row.is_active)
@@ -158,7 +183,7 @@ def reload(*, actor: Actor | None, task: str | None = None, model: str | None = 
     for row in rows:
         try:
             if not row.is_embedded:
-                _check(row)
+                check(row)
             checked.append(row)
         except MlError as error:
             failures.append(Failure(row, error.message))
@@ -262,7 +287,7 @@ def verify(*, row: ModelVersion) -> None:
         ModelVersion.objects.filter(id=row.id).update(status=ModelStatus.REGISTERED, last_error="")
 
 
-def _check(row: ModelVersion) -> ModelFolder:
+def check(row: ModelVersion) -> ModelFolder:
     """Refuses a folder that is corrupt, that no engine serves, or that does not load; the last is tried once."""
     folder = folders.folder_of(row)
     with db.released():
@@ -293,14 +318,19 @@ def save_evaluation(*, row: ModelVersion, evaluation: Evaluation) -> None:
 # ── Workers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def wait_for_workers(*, rows: Iterable[ModelVersion], timeout_seconds: float) -> tuple[list[str], list[str]]:
-    """Waits until every serving process serves these rows, or refused to; (those that do, the others' reasons)."""
+def wait_for_workers(
+    *, rows: Iterable[ModelVersion], timeout_seconds: float, on_trial: bool = False
+) -> tuple[list[str], list[str]]:
+    """Waits until every serving process serves these rows, or refused to; (those that do, the others' reasons).
+
+    on_trial: until it has them in memory, as candidates of rollouts.
+    """
     wanted = list(ModelVersion.objects.filter(id__in=[row.id for row in rows]).exclude(version=EMBEDDED_VERSION))
     deadline = time.monotonic() + timeout_seconds
     while True:
         ready, waiting = [], []
         for worker in selectors.list_workers():
-            problems = [problem for row in wanted if (problem := _problem(worker.reports, row))]
+            problems = [problem for row in wanted if (problem := _problem(worker.reports, row, on_trial))]
             if problems:
                 waiting.append(f"{worker.id}: {problems[0]}")
             else:
@@ -310,9 +340,11 @@ def wait_for_workers(*, rows: Iterable[ModelVersion], timeout_seconds: float) ->
         time.sleep(0.2)
 
 
-def _problem(reports: list[dict[str, object]], row: ModelVersion) -> str:
+def _problem(reports: list[dict[str, object]], row: ModelVersion, on_trial: bool) -> str:
     for report in reports:
-        if (report["task"], report["name"]) == (row.task, row.name):
-            current = (report["version"], report["generation"]) == (row.version, row.generation)
+        same = (report["task"], report["name"]) == (row.task, row.name)
+        if same and report.get("on_trial", False) == on_trial:
+            generation = report["generation"] if not on_trial else row.generation
+            current = (report["version"], generation) == (row.version, row.generation)
             return "" if current else str(report["last_error"] or "not swapped yet")
     return "not known there yet"

@@ -95,3 +95,24 @@ class Transcription(OrganizationOwned):
 
     def __str__(self) -> str:
         return self.text[:80]
+
+
+class ShadowTranscription(OrganizationOwned):
+    """What a version on trial heard in the same recording: to be compared, never an answer, never billed.
+
+    It goes with the transcription that it is compared with, and so with everything that deletes that.
+    """
+
+    transcription = models.OneToOneField(Transcription, on_delete=models.CASCADE, related_name="shadow")
+    rollout = models.ForeignKey("models_registry.Rollout", on_delete=models.CASCADE, related_name="+")
+    version = models.CharField(max_length=64)
+    text = models.TextField(blank=True)
+    language = models.CharField(max_length=35)
+    confidence = models.FloatField()
+
+    class Meta:
+        verbose_name = "shadow transcription"
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.text[:80]

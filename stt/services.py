@@ -31,8 +31,9 @@ from ml import stt as engine
 from ml.errors import AudioEmpty, AudioError, MlError
 from ml.stt.stages import check_switches
 from ml.types import Caller, KnownSpeaker, Segment, Transcript, TranscriptionOptions
+from models_registry.trials import Trial
 from retention import services as retention
-from stt import selectors
+from stt import rollouts, selectors
 from stt.models import AudioFile, SttJob, Transcription, TranscriptionDefaults
 
 BATCH_THREADS = os.cpu_count() or 1
@@ -111,24 +112,31 @@ def _recognise(
         raise errors.NotFound("The audio has been deleted.", code="audio_deleted")
     heard, stop = _Heard(job, follower), threading.Event()
     caller = Caller(tenant=str(job.organization_id), priority="batch" if job.is_async else "synchronous")
+    options = replace(runtime_options(job, None), known_speakers=known_speakers)
+    trial = rollouts.trial_of(job, options)
     try:
         with monitor.watching(job, stop, client_left) as watch, db.released(), ExitStack() as files:
             path = files.enter_context(storage.local_copy(job.audio.key))
             reference = files.enter_context(storage.local_copy(job.reference_key)) if job.reference_key else None
             transcript = engine.transcribe(
                 path,
-                replace(_runtime_options(job, reference), known_speakers=known_speakers),
+                replace(options, reference_audio=reference),
                 caller=caller,
                 max_duration_seconds=settings.STT_MAX_DURATION_SECONDS,
                 cancel=stop,
                 progress=heard.reporting(watch),
                 on_duration=heard.reserve,
                 on_segment=follower.wrote if follower else None,
+                trial=rollouts.version_for(trial, job),
             )
     except (AudioError, errors.QuotaExceeded):
         _discard_audio(job)
         raise
-    return _save(job, transcript)
+    except MlError as error:
+        if trial is not None:
+            rollouts.failed(trial, job, error)
+        raise
+    return _save(job, transcript, trial)
 
 
 def transcribe_batch(
@@ -295,7 +303,7 @@ def _kept_options(options: TranscriptionOptions) -> dict[str, Any]:
     return {name: value for name, value in asdict(options).items() if name not in apart}
 
 
-def _runtime_options(job: SttJob, reference: Path | None) -> TranscriptionOptions:
+def runtime_options(job: SttJob, reference: Path | None) -> TranscriptionOptions:
     """The job's options for the runtime. Word times cost nothing more, and subtitles and players need them later."""
     lists = {name: tuple(job.options.get(name, ())) for name in ("hotwords", "disable", "enable")}
     return TranscriptionOptions(**{**job.options, **lists, "word_timestamps": True, "reference_audio": reference})
@@ -332,7 +340,7 @@ class _Heard:
         return report
 
 
-def _save(job: SttJob, transcript: Transcript) -> SttJob:
+def _save(job: SttJob, transcript: Transcript, trial: Trial | None) -> SttJob:
     job.duration_seconds = transcript.duration_seconds
     job.model = transcript.model_used
     job.timings = transcript.timings
@@ -354,7 +362,13 @@ def _save(job: SttJob, transcript: Transcript) -> SttJob:
         audio_seconds=transcript.duration_seconds * transcript.channels,
         compute_seconds=sum(transcript.timings.values()),
     )
-    return jobs.succeed(job, metered=metered, save_result=transcription.save)
+
+    def save() -> None:
+        transcription.save()
+        if trial is not None:
+            rollouts.heard(trial, job, transcript)
+
+    return jobs.succeed(job, metered=metered, save_result=save)
 
 
 def _discard_audio(job: SttJob) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from ml import errors
 from ml.audio.decode import MAX_DURATION_SECONDS, SAMPLE_RATE, DecodedAudio, decode
-from ml.stt import diarization, frontend, language, registry, vad
+from ml.stt import diarization, frontend, language, registry, trials, vad
 from ml.stt.engines.base import Hypothesis, Window
 from ml.stt.quality import mean_quality, score_quality
 from ml.stt.recognition import Heard, recognise
@@ -59,6 +59,7 @@ def transcribe(
     on_duration: Callable[[float], None] | None = None,
     observe: Observe | None = None,
     on_segment: OnSegment | None = None,
+    trial: str | None = None,
 ) -> Transcript:
     """Transcribes a media file of any common format.
 
@@ -67,6 +68,8 @@ def transcribe(
     observe: called with what each stage that ran gave; for operators who look into one transcription.
     on_segment: called with each finished segment while the rest is still being recognised; with its words, whether
     they are asked for or not. Where channels are recognised separately, or a model may be unsure, at the end.
+
+    trial: a version of the chosen model that `ml.stt.trials` installed; it is asked first.
 
     A segment's confidence is the mean of its words', weighted by their durations; the transcript's is the same mean
     over all of them, 0 where nothing was said. It compares results of one model only (see `ml.stt.confidence`).
@@ -79,7 +82,7 @@ def transcribe(
     check_switches(options)
     resolution = registry.resolve(options)
     frontend.check_reference(options)
-    run = _Run(cancel, progress, observe)
+    run = _Run(cancel, progress, observe, trial)
     with contextlib.ExitStack() as files:
         tracks = _decode(path, options, files, run, max_duration_seconds)
         seconds = tracks[0].duration_seconds
@@ -108,6 +111,8 @@ def transcribe(
         timings={name: run.timings[name] for name in run.stages},
         fallback_reason=part.heard.fallback_reason,
         channels=len(tracks),
+        version_used=part.heard.model.version,
+        version_tried=run.tried,
     )
 
 
@@ -155,6 +160,7 @@ def _transcribe_track(
 ) -> _Part:
     """From sound to written segments. on_segment: told of each while the rest is being recognised."""
     source = audio.source
+    resolution = trials.resolve(resolution, options, run.trial)
     run.report(_DECODED_SHARE, "vad")
     audio = frontend.clean_before_vad(audio, options, run.stage, cancel=run.cancel)
     with run.stage("vad"):
@@ -168,9 +174,10 @@ def _transcribe_track(
     if speech.windows and language.applies(options):
         with run.stage("language"):
             spoken = [window.samples for window in _windows(audio, speech, resolution, options)]
-            resolution = language.identify(spoken, resolution, options)
+            resolution = trials.resolve(language.identify(spoken, resolution, options), options, run.trial)
         run.show("language", language=resolution.language, confidence=resolution.language_confidence)
     run.report(_HEARD_SHARE, "recognise")
+    run.tried = resolution.model.version if resolution.model.on_trial and speech.windows else run.tried
     writer = Writer(speech.windows, frozenset(noisy), options, run, on_segment, speakers)
     with run.stage("recognise"):
         heard = _recognise(audio, speech, resolution, options, caller, run, writer if on_segment else None)
@@ -217,6 +224,8 @@ class _Run:
     cancel: threading.Event | None
     progress: Progress | None
     observe: Observe | None = None
+    trial: str | None = None  # a version to be asked first
+    tried: str = ""  # that version, where it was
     timings: dict[str, float] = field(default_factory=dict)
     share: float = 0.0  # of the track under way
     track: int = 0

@@ -73,15 +73,15 @@ def recognise(
         except (errors.EngineFailed, errors.EngineUnavailable) as error:
             if telling.begun or (not candidates and best is None):
                 raise
-            log.warning("recogniser failed", extra={"model": model.name, "error": str(error)})
-            reasons.append(f"{model.name} failed ({error.code}).")
+            log.warning("recogniser failed", extra={"model": model.label, "error": str(error)})
+            reasons.append(f"{model.label} failed ({error.code}).")
             continue
         heard = replace(heard, fallback_reason=" ".join(reasons) or None)
         confidence = _confidence(windows, heard)
         if confidence >= model.fallback_confidence:
             return telling.all_of(heard)
         best = best or heard  # confidences of two models cannot be compared, so the preferred one stands
-        reasons.append(f"{model.name} was unsure (confidence {confidence:.2f}, under {model.fallback_confidence:g}).")
+        reasons.append(f"{model.label} was unsure (confidence {confidence:.2f}, under {model.fallback_confidence:g}).")
         candidates = [other for other in candidates if _may_know_better(other, model, heard)]
     if best is None:  # only for the type checker: the last error was raised
         raise errors.EngineUnavailable("No model could recognise this.")

@@ -45,11 +45,17 @@ class ModelInfo:
     version: str = ""
     default: bool = False  # serves before all others, wherever it fits
     fallback_confidence: float = 0.0  # a transcript under it goes to the next candidate
+    on_trial: bool = False  # beside the version that serves under the name: see `ml.stt.trials`
+
+    @property
+    def label(self) -> str:
+        """For people: the name, and the version where it is not the one that serves."""
+        return f"{self.name}@{self.version}" if self.on_trial else self.name
 
     @property
     def id(self) -> str:
-        """In the pool and the batcher; the same for all versions."""
-        return runtime.model_id(TASK, self.name)
+        """In the pool and the batcher; the same for all versions that serve."""
+        return runtime.model_id(TASK, self.label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +216,7 @@ def engine(name: str) -> Recognizer:
     with _lock:
         info = _infos.get(name)
     if info is None:
-        raise _unknown(name)
+        raise unknown(name)
     return _Pooled(info)
 
 
@@ -266,7 +272,7 @@ def _named(candidates: tuple[ModelInfo, ...], name: str | None) -> tuple[ModelIn
         return candidates
     named = tuple(info for info in candidates if info.name == name)
     if not named:
-        raise _unknown(name)
+        raise unknown(name)
     return named
 
 
@@ -299,7 +305,7 @@ def _able(candidates: tuple[ModelInfo, ...], options: TranscriptionOptions) -> t
     return candidates
 
 
-def _unknown(name: str) -> errors.UnknownModel:
+def unknown(name: str) -> errors.UnknownModel:
     known = ", ".join(info.name for info in models())
     return errors.UnknownModel(f"There is no recognition model '{name}'; there are: {known}.", param="model")
 

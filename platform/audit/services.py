@@ -47,8 +47,13 @@ def record_for_installation(*, actor: Actor | None, action: str, target: Model |
     if actor is not None:
         record(actor=actor, action=action, target=target, **details)
         return
-    who = {"actor_type": ActorType.SYSTEM, "actor_label": f"{_account()} (command line)"[:254]}
+    who = {"actor_type": ActorType.SYSTEM, "actor_label": label_of(actor)}
     _entry(None, action, who, target, details).save(force_insert=True)
+
+
+def label_of(actor: Actor | None) -> str:
+    """Who it is, as entries name them. None: somebody at the command line."""
+    return _who(actor)["actor_label"] if actor is not None else f"{_account()} (command line)"[:254]
 
 
 def record_for_person(

@@ -35,7 +35,11 @@ SPEECH_QUEUES = ("tts", "stt")
 BACKGROUND_QUEUES = ("webhooks", "notices", "default")
 BACKGROUND_CONCURRENCY = 16
 """Tasks that wait for others rather than compute have places of their own: a webhook's receiver that hangs must not
-take the place of speech. Every queue that is used stands in one of the two."""
+take the place of speech."""
+SHADOW_QUEUES = ("shadow",)
+"""What versions on trial hear in secret: one at a time, so that it takes no other's place.
+
+Every queue that is used stands in one of the three."""
 
 
 async def run_worker(
@@ -64,7 +68,8 @@ async def _work(queues: Sequence[str] | None, concurrency: int) -> None:
         recovering = asyncio.ensure_future(_recover(worker_app, running))
         try:
             async with asyncio.TaskGroup() as group:  # when one fails the other stops, and both connect again
-                for names, places in ((SPEECH_QUEUES, concurrency), (BACKGROUND_QUEUES, BACKGROUND_CONCURRENCY)):
+                groups = ((SPEECH_QUEUES, concurrency), (BACKGROUND_QUEUES, BACKGROUND_CONCURRENCY), (SHADOW_QUEUES, 1))
+                for names, places in groups:
                     taken = [name for name in names if not queues or name in queues]
                     if taken:
                         group.create_task(_take(worker_app, taken, places, running))

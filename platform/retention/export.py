@@ -15,7 +15,7 @@ from analytics.models import UsageRecord
 from audit.models import AuditEntry
 from common import errors, storage
 from openai_api.models import OpenAIAlias
-from stt.models import AudioFile, SttJob, Transcription
+from stt.models import AudioFile, ShadowTranscription, SttJob, Transcription
 from tts.models import TtsJob
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 
@@ -28,6 +28,7 @@ EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     "stt_jobs.jsonl": (SttJob, ()),
     "audio_files.jsonl": (AudioFile, ()),
     "transcriptions.jsonl": (Transcription, ()),
+    "shadow_transcriptions.jsonl": (ShadowTranscription, ()),
     "usage.jsonl": (UsageRecord, ()),
     "webhooks.jsonl": (WebhookEndpoint, ("salt", "previous_salt")),
     "webhook_deliveries.jsonl": (WebhookDelivery, ()),

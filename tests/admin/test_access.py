@@ -18,14 +18,15 @@ SCOPED = (
     "accounts/organization", "accounts/user", "accounts/membership", "accounts/loginsession", "accounts/apikey",
     "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "analytics/quota", "admin/logentry",
     "webhooks/webhookendpoint", "webhooks/webhookdelivery", "audit/auditentry",
-    "openai_api/openaialias",
+    "openai_api/openaialias", "models_registry/rollout", "models_registry/evaluationmanifest",
 )  # fmt: skip
 ADDABLE = {"openai_api/openaialias", "accounts/membership", "accounts/apikey", "webhooks/webhookendpoint"}
 ADDABLE_BY_OPERATORS = ADDABLE | {"accounts/organization", "accounts/user", "analytics/quota"}
 SHARED = ("models_registry/modelversion",)
 HISTORIES = (
     "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "accounts/loginsession", "admin/logentry",
-    "webhooks/webhookdelivery", "audit/auditentry", *SHARED,
+    "webhooks/webhookdelivery", "audit/auditentry", "models_registry/rollout", "models_registry/evaluationmanifest",
+    *SHARED,
 )  # fmt: skip
 MOST_QUERIES = 14
 
@@ -45,9 +46,10 @@ def fill(tenant: Tenant) -> Rows:
     from analytics.models import UsageRecord
     from analytics.quota import set_quota
     from audit.models import AuditEntry
+    from models_registry.models import EvaluationManifest
     from openai_api.services import create_alias
     from stt.models import AudioFile, SttJob
-    from tests.api.support import refused_delivery
+    from tests.api.support import ended_rollout, refused_delivery
     from tts.models import TtsJob
 
     tenant.key("tts").post("/tts/synthesize", json={"text": f"Text of {tenant.organization.name}"})
@@ -74,6 +76,10 @@ def fill(tenant: Tenant) -> Rows:
             "analytics/usagerecord": UsageRecord.objects.filter(**own).first().pk,
             "webhooks/webhookendpoint": delivery.endpoint_id,
             "webhooks/webhookdelivery": delivery.pk,
+            "models_registry/rollout": ended_rollout(tenant).pk,
+            "models_registry/evaluationmanifest": EvaluationManifest.objects.get_or_create(
+                **own, defaults={"path": "/nowhere.jsonl"}
+            )[0].pk,
             "openai_api/openaialias": create_alias(actor=tenant.actor(), kind="stt", name="my-model").pk,
             "audit/auditentry": AuditEntry.objects.filter(**own).first().pk,
             "admin/logentry": LogEntry.objects.get(user=tenant.member("owner").user).pk,

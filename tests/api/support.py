@@ -11,9 +11,11 @@ from pathlib import Path
 import av
 import jiwer
 import numpy as np
+from django.utils import timezone
 from numpy.typing import NDArray
 
 from analytics.models import UsageRecord
+from models_registry.models import EMBEDDED_VERSION, ModelVersion, Rollout
 from stt.models import AudioFile, SttJob
 from tests.conftest import OWNED_AUDIO, Tenant
 from tts.models import TtsJob
@@ -123,3 +125,13 @@ def assert_nothing_was_kept(tenant: Tenant) -> None:
     """No job, no upload and no usage of the organisation."""
     for model in (TtsJob, SttJob, AudioFile, UsageRecord):
         assert not model.objects.filter(organization=tenant.organization).exists(), model
+
+
+def ended_rollout(tenant: Tenant) -> Rollout:
+    """A trial on the tenant's requests, which is over."""
+    embedded = ModelVersion.objects.get(task="stt", version=EMBEDDED_VERSION)
+    return Rollout.objects.create(
+        task="stt", name=embedded.name, candidate=embedded, active_version="0", mode="shadow", share=0.1,
+        organization=tenant.organization, max_failure_rate=0.05, max_slowdown=2.0, min_samples=20,
+        reason=f"for {tenant.organization.name}", status="ended", ended_at=timezone.now(),
+    )  # fmt: skip

@@ -15,7 +15,7 @@ from accounts.models import ApiKey, Invitation, Membership, User
 from openai_api.models import OpenAIAlias
 from stt.models import SttJob
 from tests.api.routes import METHODS, methods, routes
-from tests.api.support import refused_delivery, silence
+from tests.api.support import ended_rollout, refused_delivery, silence
 from tests.conftest import PASSWORD, Client, Tenant, error_of, make_tenant
 from tts.models import TtsJob
 
@@ -81,6 +81,12 @@ TABLE = {
     "GET /api/v1/jobs/events":               "401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 401 401",
     "GET /api/v1/models/status":             "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
     "POST /api/v1/models/reload":            "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "GET /api/v1/models/rollouts":           "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    # Of a model that is not there, and of a trial that is over: who may ask at all.
+    "POST /api/v1/models/rollouts":          "401 403 403 404 404 404 403 403 401 401",
+    "GET /api/v1/models/rollouts/{rollout_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "POST /api/v1/models/rollouts/{rollout_id}/finish": "401 403 403 409 409 404 403 403 401 401",
+    "POST /api/v1/models/rollouts/{rollout_id}/rollback": "401 403 403 409 409 404 403 403 401 401",
     "GET /ml/stt/health":                    "401 403 403 2xx 2xx 2xx 403 403 401 401",
     "GET /ml/tts/health":                    "401 403 403 2xx 2xx 2xx 403 403 401 401",
     "GET /ml/stt/models":                    "401 403 403 2xx 2xx 2xx 403 403 401 401",
@@ -162,6 +168,8 @@ BODIES: dict[str, Callable[[Tenant], dict[str, Any]]] = {
         "json": {"email": f"{uuid.uuid4().hex}@example.com", "role": "viewer", "password": _PASSPHRASE}
     },
     "PATCH /api/v1/auth/members/{member_id}": lambda _: {"json": {"role": "developer"}},
+    "POST /api/v1/models/rollouts": lambda _: {"json": {"model": "nowhere@1", "mode": "shadow", "share": 0.1}},
+    "POST /api/v1/models/rollouts/{rollout_id}/finish": lambda _: {"json": {"activate": False}},
     "POST /api/v1/webhooks": lambda _: {"json": {"url": "https://203.0.114.9/hook", "events": ["job.failed"]}},
     "PATCH /api/v1/webhooks/{webhook_id}": lambda _: {"json": {"description": "renamed"}},
     "POST /api/v1/tts/synthesize": lambda _: {"json": {"text": "Hi."}},
@@ -254,6 +262,8 @@ def _filled(path: str, tenant: Tenant, audio_url: str) -> str:
         return path.replace("{key_id}", str(tenant.new_key()[0].id))
     if "{member_id}" in path:
         return path.replace("{member_id}", str(_somebody(tenant).id))
+    if "{rollout_id}" in path:
+        return path.replace("{rollout_id}", str(ended_rollout(tenant).id))
     if "{alias_id}" in path:
         alias = OpenAIAlias.objects.create(organization=tenant.organization, kind="stt", name=uuid.uuid4().hex)
         return path.replace("{alias_id}", str(alias.id))

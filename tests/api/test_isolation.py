@@ -10,7 +10,7 @@ from accounts.models import ApiKey, Invitation, LoginSession, Membership
 from openai_api.models import OpenAIAlias
 from openai_api.services import create_alias
 from stt.models import SttJob
-from tests.api.support import refused_delivery, silence
+from tests.api.support import ended_rollout, refused_delivery, silence
 from tests.conftest import Client, Tenant, error_of
 from tts.models import TtsJob
 from webhooks.models import WebhookEndpoint
@@ -36,6 +36,7 @@ def theirs(server: str) -> dict[str, Any]:
         "member": str(tenant.member("viewer").id),
         "delivery": str(delivery.id),
         "webhook": str(delivery.endpoint_id),
+        "rollout": str(ended_rollout(tenant).id),
         "alias": str(create_alias(actor=tenant.actor(), kind="stt", name="secret-model").id),
         "invitation": tenant.user("owner").post("/auth/invitations", json={"email": "guest@example.com"}).json()["id"],
         "session": tenant.user("viewer").get("/auth/sessions").json()["results"][0]["id"],
@@ -71,6 +72,9 @@ OBJECTS = [
     ("GET", "/webhooks/{webhook}/deliveries", None),
     ("GET", "/webhooks/{webhook}/deliveries/{delivery}", None),
     ("POST", "/webhooks/{webhook}/deliveries/{delivery}/redeliver", None),
+    ("GET", "/models/rollouts/{rollout}", None),
+    ("POST", "/models/rollouts/{rollout}/finish", {"activate": False}),
+    ("POST", "/models/rollouts/{rollout}/rollback", {}),
     ("GET", "/openai/aliases/{alias}", None),
     ("PATCH", "/openai/aliases/{alias}", {"target": "pocketsphinx-en-us"}),
     ("DELETE", "/openai/aliases/{alias}", None),
@@ -147,6 +151,7 @@ def test_every_object_route_is_tried() -> None:
         "webhook_id": "webhook",
         "delivery_id": "delivery",
         "alias_id": "alias",
+        "rollout_id": "rollout",
         "invitation_id": "invitation",
         "session_id": "session",
     }

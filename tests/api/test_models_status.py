@@ -43,7 +43,9 @@ def test_every_process_tells_of_its_models(tenant: Tenant) -> None:
     (worker,) = tenant.user("viewer").get("/models/status").json()["workers"]
     assert worker["kind"] == "server"
     assert worker["memory_bytes"] > 10_000_000
-    assert {"task", "name", "version", "status", "memory_bytes", "loaded_at", "last_error"} == set(worker["models"][0])
+    assert {"task", "name", "version", "status", "memory_bytes", "loaded_at", "last_error", "on_trial"} == set(
+        worker["models"][0]
+    )
     assert ("stt", "pocketsphinx-en-us", "builtin") in {
         (model["task"], model["name"], model["version"]) for model in worker["models"]
     }

@@ -30,10 +30,12 @@ def nothing_is_left(database: None) -> Iterator[None]:
     """Rows, folders and what the runtime serves are as they were."""
     yield
     from models_registry import folders, runtime, services
-    from models_registry.models import EMBEDDED_VERSION, ModelVersion
+    from models_registry.models import EMBEDDED_VERSION, EvaluationManifest, ModelVersion
 
+    EvaluationManifest.objects.all().delete()
     ModelVersion.objects.exclude(version=EMBEDDED_VERSION).delete()
     ModelVersion.objects.filter(version=EMBEDDED_VERSION).update(is_default=True, status="ready", last_error="")
     shutil.rmtree(folders.base(), ignore_errors=True)
     runtime.current.synchronise()
+    runtime.current.follow_trials()
     services.register_embedded()

@@ -78,5 +78,13 @@ def test_worker_serves_an_installed_model_and_follows(
         served = {w["kind"]: m for w in workers for m in w["models"] if m["name"] == "model"}
         assert {kind: model["version"] for kind, model in served.items()} == {"server": "2", "worker": "2"}
         assert served["worker"]["memory_bytes"]
-        manage("models", "activate", "model@1", env=env)
+        assert manage("models", "rollback", "model", env=env).returncode == 0
         assert ended(platform, client)["text"].lower().strip(" .") == TEXT
+        forced = ("--force", "--reason", "to see that both follow")
+        tried = manage("models", "promote", "model@2", "--canary", "100", *forced, env=env)
+        assert "Served by 2 processes" in tried.stdout, tried.stdout + tried.stderr
+        assert ended(platform, client)["text"].lower().strip(" .") != TEXT
+        assert manage("models", "rollback", "model", env=env).returncode == 0
+        gone = time.monotonic() + PATIENCE
+        while ended(platform, client)["text"].lower().strip(" .") != TEXT:
+            assert time.monotonic() < gone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ examples:
   manage.py models pull org/repo@v1.0 --name mine   any repository of the hub
   manage.py models export whisper-base w.tar        carry it to a machine without internet …
   manage.py models import w.tar                     … and install it there
-  manage.py models activate whisper-base@<version>  roll back, or forth
+  manage.py models activate whisper-base@<version>  let a version serve, whatever is known of it
+  manage.py models promote mine@2 --canary 10       try it on every tenth request, if it makes no more errors
+  manage.py models promote mine@2                   let it serve, if it makes no more errors
+  manage.py models rollback mine                    one step back
   manage.py models evaluate --model whisper-base --manifest tests/audio/manifest.jsonl
 """
 
@@ -29,6 +33,7 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     _add_listing(actions)
     _add_moving(actions)
     _add_serving(actions)
+    _add_rollouts(actions)
     _add_evaluating(actions)
 
 
@@ -113,6 +118,71 @@ def _add_serving(actions: Any) -> None:
 
     parser = _action(actions, "verify", "Compares every file with its SHA-256.")
     parser.add_argument("models", nargs="*", metavar="NAME[@VERSION]", help="all where none is named")
+
+
+def _add_rollouts(actions: Any) -> None:
+    text = "Lets a version serve, or tries it, if it makes no more errors than the active one on known recordings."
+    parser = _action(actions, "promote", text)
+    parser.add_argument("model", metavar="NAME@VERSION")
+    parser.add_argument("--manifest", type=Path, metavar="FILE", help="judge it on this, not on those registered")
+    parser.add_argument(
+        "--tolerance", type=_percent(0), default=0.0, metavar="POINTS",
+        help="of word error rate by which it may be worse (0)",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="whatever its error rate; needs --reason")
+    parser.add_argument("--reason", metavar="TEXT", help="kept in the audit trail")
+    trial = parser.add_argument_group("trying it first")
+    modes = trial.add_mutually_exclusive_group()
+    modes.add_argument("--canary", type=_percent(0.01), metavar="PERCENT", help="it answers so many requests")
+    modes.add_argument(
+        "--shadow", type=_percent(0.01), metavar="PERCENT", help="it hears so many requests, and answers none"
+    )
+    trial.add_argument("--org", metavar="SLUG", help="only this organisation's requests")
+    trial.add_argument(
+        "--max-failures", type=_percent(0), default=5.0, metavar="PERCENT", help="of a canary, or it is rolled back (5)"
+    )
+    trial.add_argument(
+        "--max-slowdown", type=_at_least(1.0, float), default=2.0, metavar="TIMES",
+        help="of a canary's median against the active version's, or it is rolled back (2)",
+    )  # fmt: skip
+    trial.add_argument(
+        "--min-samples", type=_at_least(1, int), default=20, metavar="N", help="requests before speed is judged (20)"
+    )
+    _add_wait(parser)
+
+    parser = _action(actions, "rollback", "One step back: ends the trial that runs, or activates the version before.")
+    parser.add_argument("model", metavar="NAME")
+    parser.add_argument("--reason", metavar="TEXT", help="kept in the audit trail")
+    _add_wait(parser)
+
+    parser = _action(actions, "rollouts", "Shows versions on trial beside those that serve.")
+    parser.add_argument("--all", action="store_true", help="those that ended too")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+    parser = _action(actions, "manifest", "Registers the recordings that versions are judged on, or lists them.")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE.jsonl", help="as `models evaluate` takes it")
+    parser.add_argument("--org", metavar="SLUG", help="an organisation's own; else the installation's")
+    parser.add_argument("--remove", action="store_true", help="register none any more")
+
+
+def _percent(least: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = float(text)
+        if not least <= value <= 100:
+            raise argparse.ArgumentTypeError(f"{text} is not from {least:g} to 100")
+        return value
+
+    return parse
+
+
+def _at_least(least: float, kind: type[int] | type[float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least:g}")
+        return value
+
+    return parse
 
 
 def _add_evaluating(actions: Any) -> None:

@@ -43,6 +43,10 @@ def entry_line(entry: CatalogueEntry, installed: bool) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def percent(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.1f} %"
+
+
 def processes(number: int) -> str:
     """ "3 processes" """
     return "no process" if not number else "1 process" if number == 1 else f"{number} processes"

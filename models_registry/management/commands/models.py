@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import ProgrammingError
 from psycopg.errors import UndefinedTable
 
@@ -20,11 +20,12 @@ from models_registry import evaluating, folders, installing, selectors, services
 from models_registry.catalogue import catalogue
 from models_registry.management.commands._arguments import EPILOG, add_actions
 from models_registry.management.commands._output import as_json, bar, entry_as_json, entry_line, line, processes
+from models_registry.management.commands._rollouts import RolloutActions
 from models_registry.models import ModelTask, ModelVersion
 
 
-class Command(BaseCommand):
-    help = "Lists, fetches, moves, activates, checks and evaluates speech models."
+class Command(RolloutActions):
+    help = "Lists, fetches, moves, activates, tries, checks and evaluates speech models."
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         kwargs.update(epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -149,7 +150,9 @@ class Command(BaseCommand):
 
     def _await(self, rows: list[ModelVersion], options: dict[str, Any]) -> None:
         """Until the processes that serve have followed; they do so by themselves, so this only informs."""
-        ready, waiting = services.wait_for_workers(rows=rows, timeout_seconds=options["wait"])
+        ready, waiting = services.wait_for_workers(
+            rows=rows, timeout_seconds=options["wait"], on_trial=options.get("on_trial", False)
+        )
         if ready:
             self.stdout.write(f"Served by {processes(len(ready))}.")
         for problem in waiting:

@@ -69,6 +69,9 @@ SPECTACULAR_SETTINGS = {
         "JobStatusEnum": "jobs.models.JobStatus.choices",
         "ModelStatusEnum": "models_registry.models.ModelStatus.choices",
         "ModelTaskEnum": "models_registry.models.ModelTask.choices",
+        "RolloutModeEnum": "models_registry.models.RolloutMode.choices",
+        "RolloutStatusEnum": "models_registry.models.RolloutStatus.choices",
+        "RolloutScopeEnum": ["organization", "platform"],
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -18,7 +18,9 @@ class Command(BaseCommand):
     help = "Runs queued jobs. SIGTERM or Ctrl-C lets running jobs end, or hands them back to the queue."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--queues", default="", help="Comma-separated: tts, stt, webhooks, default. Default: all.")
+        parser.add_argument(
+            "--queues", default="", help="Comma-separated: tts, stt, webhooks, shadow, notices, default (all)."
+        )
         parser.add_argument(
             "--concurrency", type=int, default=settings.WORKER_CONCURRENCY, help="Jobs at once (default %(default)s)."
         )
