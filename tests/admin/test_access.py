@@ -274,8 +274,8 @@ def _more(tenant: Tenant, path: str) -> None:
         key, _ = tenant.new_key("tts")
         row = model.objects.order_by("pk").first()
         if path in ("accounts/user", "accounts/membership", "accounts/apikey", "accounts/organization",
-                    "analytics/quota"):  # fmt: skip
-            continue  # made above; organisations, and their quotas, cannot be had more of
+                    "analytics/quota", "models_registry/evaluationmanifest"):  # fmt: skip
+            continue  # made above; organisations, their quotas and manifests, cannot be had more of
         if path.startswith("stt/sttjob"):
             row = model.objects.filter(organization=tenant.organization).first()
             row.audio = None
