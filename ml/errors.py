@@ -14,6 +14,7 @@
     ├─ EngineFailed               500  engine_failed
     │  └─ EngineFault             503  engine_fault        (the engine itself broke, e.g. CUDA; it is loaded again)
     ├─ EngineUnavailable          503  engine_unavailable  (try again later)
+    │  └─ TooFarBehind            503  too_far_behind      (live speech comes faster than it can be heard)
     ├─ DiskFull                   503  storage_full        (no room for temporary files)
     ├─ ModelInvalid               409  model_invalid       (a model folder that cannot be served)
     └─ Cancelled                  499  cancelled           (the caller left; never sent to a client)
@@ -96,6 +97,10 @@ class EngineFault(EngineFailed):
 class EngineUnavailable(MlError):
     code = "engine_unavailable"
     status = 503
+
+
+class TooFarBehind(EngineUnavailable):
+    code = "too_far_behind"
 
 
 class DiskFull(MlError):

@@ -120,8 +120,8 @@ class SegmentSerializer(serializers.Serializer):
 class QualitySerializer(serializers.Serializer):
     snr_db = serializers.FloatField(allow_null=True)
     speech_ratio = serializers.FloatField()
-    clipping_ratio = serializers.FloatField()
-    score = serializers.FloatField()
+    clipping_ratio = serializers.FloatField(allow_null=True, help_text="null for live sessions.")
+    score = serializers.FloatField(allow_null=True, help_text="null for live sessions.")
 
 
 class SttJobSerializer(JobFieldsSerializer):

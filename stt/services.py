@@ -72,7 +72,7 @@ def transcribe(
     Raises `ml.errors.InvalidRequest` and its kinds, and `TooLarge`, before a job exists; later errors end the job as
     failed. Audio that nobody can decode is not kept.
     """
-    _verify(options)
+    verify(options)
     cancel = cancel or threading.Event()
     limit = settings.STT_MAX_UPLOAD_BYTES
     job = _create_job(actor, upload, reference, options, batch_id, jobs.running_now(), limit, cancel)
@@ -91,7 +91,7 @@ def submit(
     batch_id: uuid.UUID | None = None,
 ) -> SttJob:
     """A queued job. Wrong options and sizes are raised now, as by `transcribe`; wrong audio fails the job."""
-    _verify(options)
+    verify(options)
     limit = settings.STT_MAX_ASYNC_UPLOAD_BYTES
     return _create_job(actor, upload, reference, options, batch_id, {"is_async": True}, limit, threading.Event())
 
@@ -147,7 +147,7 @@ def transcribe_batch(
     cancel: threading.Event | None = None,
 ) -> tuple[uuid.UUID, list[BatchOutcome]]:
     """Recognises each upload, as many at a time as there are cores; an outcome for each, in order."""
-    _verify(options)
+    verify(options)
 
     def one(upload: UploadedFile) -> BatchOutcome:
         try:
@@ -167,7 +167,7 @@ def submit_batch(
     *, actor: Actor, uploads: list[UploadedFile], options: TranscriptionOptions
 ) -> tuple[uuid.UUID, list[BatchOutcome]]:
     """Queues each upload; an outcome for each, in order."""
-    _verify(options)
+    verify(options)
 
     def one(upload: UploadedFile) -> BatchOutcome:
         try:
@@ -207,7 +207,7 @@ def save_defaults(*, actor: Actor, changes: dict[str, Any]) -> TranscriptionDefa
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _verify(options: TranscriptionOptions) -> None:
+def verify(options: TranscriptionOptions) -> None:
     """Raises for what no installed model can do and for unknown stages, before anything is stored."""
     engine.resolve(options)
     check_switches(options)
@@ -291,13 +291,13 @@ def _write_rows(
                 **state,
                 batch_id=batch_id,
                 audio=audio,
-                options=_kept_options(options),
+                options=kept_options(options),
                 reference_key=reference_key,
             )
         )
 
 
-def _kept_options(options: TranscriptionOptions) -> dict[str, Any]:
+def kept_options(options: TranscriptionOptions) -> dict[str, Any]:
     """Without files, and without voices: whoever is recognised by one is named in the transcript alone."""
     apart = ("reference_audio", "known_speakers")
     return {name: value for name, value in asdict(options).items() if name not in apart}

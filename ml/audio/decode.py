@@ -10,16 +10,17 @@ that name further files are not among `CONTAINERS`, and opening a second file or
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -58,6 +59,7 @@ _UNBOUNDED_PLANES = 8
 """PyAV counts a frame's planes up to a null pointer, which nothing puts behind the eighth: it would read beyond."""
 
 _BLOCK_BYTES = 1 << 20
+_LIVE_BLOCK_BYTES = 4096
 
 
 class DecodedAudio:
@@ -196,23 +198,39 @@ class Decoder:
         self, source_path: str, target_path: str, max_duration_seconds: float, channel: int | None = None
     ) -> dict[str, Any]:
         """Writes the PCM to `target_path`; the fields of `SourceInfo`."""
+        deadline = time.monotonic() + _time_limit(max_duration_seconds)
+        with (
+            open(source_path, "rb") as source,
+            open(target_path, "wb") as target,
+            self._open(_Reader(source), buffer_size=_BLOCK_BYTES) as container,
+        ):
+            return _Decoding(container, target, max_duration_seconds, deadline, channel).run(_file_size(source))
+
+    def follow(self, source: Any, target: Any) -> None:
+        """Writes the PCM of a WebM or Ogg stream whose bytes still come, as it is made.
+
+        source: its `read` waits for bytes, and gives none at the end. target: its `write` takes s16le at 16 kHz.
+        """
+        live = {"format_whitelist": "ogg,matroska,webm", "analyzeduration": "0", "fflags": "nobuffer"}
+        with self._open(source, buffer_size=_LIVE_BLOCK_BYTES, options=live) as container:
+            _Decoding(container, target, math.inf, math.inf).follow()
+
+    def _open(
+        self, source: Any, *, buffer_size: int, options: Mapping[str, str] = MappingProxyType({})
+    ) -> av.container.InputContainer:
         import av
 
-        deadline = time.monotonic() + _time_limit(max_duration_seconds)
-        with open(source_path, "rb") as source, open(target_path, "wb") as target:
-            try:
-                container = av.open(
-                    _Reader(source),
-                    "r",
-                    container_options=self._options,
-                    metadata_errors="replace",
-                    io_open=_refuse,
-                    buffer_size=_BLOCK_BYTES,
-                )
-            except _faults() as error:
-                raise errors.AudioUndecodable("The file is not audio in a format that can be decoded.") from error
-            with container:
-                return _Decoding(container, target, max_duration_seconds, deadline, channel).run(_file_size(source))
+        try:
+            return av.open(
+                source,
+                "r",
+                container_options={**self._options, **options},
+                metadata_errors="replace",
+                io_open=_refuse,
+                buffer_size=buffer_size,
+            )
+        except _faults() as error:
+            raise errors.AudioUndecodable("The file is not audio in a format that can be decoded.") from error
 
 
 class _Reader:
@@ -258,9 +276,7 @@ class _Decoding:
             channels = _to_float(frame)
             self._clipping.add(channels, frame.format.bytes)
             self._resample(_mono(channels, frame, self._channel), frame.sample_rate)
-        if self._resampler is not None:
-            self._writer.write(self._resampler.flush())
-        self._check_outcome()
+        self._end()
         return {
             "container": self._container.format.name,
             "codec": stream.codec_context.name,
@@ -269,6 +285,17 @@ class _Decoding:
             "clipping_ratio": self._clipping.ratio,
             "truncated": self._broken_off or self._bad_packets > 0,
         }
+
+    def follow(self) -> None:
+        """A stream of unknown length, from which nothing but its sound is wanted."""
+        for frame in self._frames(self._stream()):
+            self._resample(_downmix(_to_float(frame), frame), frame.sample_rate)
+        self._end()
+
+    def _end(self) -> None:
+        if self._resampler is not None:
+            self._writer.write(self._resampler.flush())
+        self._check_outcome()
 
     def _stream(self) -> av.AudioStream:
         streams = [stream for stream in self._container.streams.audio if stream.codec_context is not None]

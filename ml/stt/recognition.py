@@ -11,6 +11,7 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,13 +125,11 @@ def _heard(
     telling: _Telling,
 ) -> Heard:
     able = model.capabilities
-    fallback_language = None if able.language_detection else registry.primary_language(model.default_language)
-    language = windows[0].language if windows else None
     results = runtime.batcher.run(
         model.id,
-        (replace(window, language=window.language or fallback_language) for window in windows),
+        (_in_language(window, model) for window in windows),
         call=recognise_batch,
-        options=(language or fallback_language, windows[0].task if windows else ""),
+        options=_group(windows[0], model) if windows else None,
         caller=caller,
         cancel=cancel,
         cost=_seconds,
@@ -144,10 +143,53 @@ def _heard(
         return Heard((hypotheses[-1],), model, *_language(until_now, hypotheses, resolution, model))
 
     for number, hypothesis in enumerate(results):
-        hypotheses.append(hypothesis if hypothesis.confidence >= able.noise_confidence else _SILENCE)
+        hypotheses.append(_without_noise(hypothesis, model))
         on_window(number)
         telling.one(number, latest)
     return Heard(tuple(hypotheses), model, *_language(windows, hypotheses, resolution, model))
+
+
+def submit(
+    window: Window, model: registry.ModelInfo, *, caller: Caller, cancel: threading.Event | None = None
+) -> Future[Hypothesis]:
+    """One window for one model, for whoever does not wait: batched with the windows of others.
+
+    Raises `EngineUnavailable` where too many wait already.
+    """
+    return runtime.batcher.submit(
+        model.id,
+        _in_language(window, model),
+        call=recognise_batch,
+        options=_group(window, model),
+        caller=caller,
+        cancel=cancel,
+        cost=_seconds(window),
+        probe=_noise,
+    )
+
+
+def heard_in(
+    window: Window, hypothesis: Hypothesis, resolution: registry.Resolution, model: registry.ModelInfo
+) -> Heard:
+    """What a model's hypothesis of one window means; what it takes for noise itself is nothing."""
+    kept = _without_noise(hypothesis, model)
+    return Heard((kept,), model, *_language([window], [kept], resolution, model))
+
+
+def _in_language(window: Window, model: registry.ModelInfo) -> Window:
+    """Without a language, a window is for the model to detect, or else in the model's own."""
+    if window.language or model.capabilities.language_detection:
+        return window
+    return replace(window, language=registry.primary_language(model.default_language))
+
+
+def _group(window: Window, model: registry.ModelInfo) -> tuple[str | None, str]:
+    """Only windows with equal ones are computed together."""
+    return _in_language(window, model).language, window.task
+
+
+def _without_noise(hypothesis: Hypothesis, model: registry.ModelInfo) -> Hypothesis:
+    return hypothesis if hypothesis.confidence >= model.capabilities.noise_confidence else _SILENCE
 
 
 def _noise() -> Window:

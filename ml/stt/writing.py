@@ -83,7 +83,7 @@ class Writer:
 
     def _segment(self, span: vad.SpeechSpan, hypothesis: Hypothesis, able: EngineCapabilities) -> Segment | None:
         kept = without_noise_words(hypothesis, able) if span in self.noisy else hypothesis
-        return calibrate_segment(_in_recording(span, kept), able) if kept.text else None
+        return calibrate_segment(in_recording(span, kept), able) if kept.text else None
 
     def _write(self, heard: Heard) -> tuple[Sequence[Segment], Sequence[Segment]]:
         """The sentences under way, with marks and capitals, and as all stages leave them."""
@@ -112,7 +112,7 @@ class Writer:
         self._ahead -= done
 
 
-def _in_recording(span: vad.SpeechSpan, hypothesis: Hypothesis) -> Segment:
+def in_recording(span: vad.SpeechSpan, hypothesis: Hypothesis) -> Segment:
     """Moves words from the window's time to the recording's; the segment lasts from its first word to its last."""
     words = tuple(
         Word(

@@ -9,9 +9,11 @@ from channels.routing import URLRouter
 from django.urls import URLPattern, path
 
 from sockets.consumer import Socket
+from stt.live.consumer import StreamSocket
 from tts.live.consumer import SpeechSocket
 
 routes: list[URLPattern] = [
+    path("api/v1/stt/stream", StreamSocket.as_asgi()),
     path("api/v1/tts/stream", SpeechSocket.as_asgi()),
 ]
 

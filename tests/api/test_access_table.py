@@ -70,6 +70,7 @@ TABLE = {
     "GET /api/v1/stt/defaults":              "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
     "PATCH /api/v1/stt/defaults":            "401 403 403 2xx 2xx 2xx 403 403 401 401",
     "GET /api/v1/stt/batches/{batch_id}":    "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
+    "POST /api/v1/stt/transcribe-realtime":  "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "POST /api/v1/stt/transcribe":           "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "POST /api/v1/stt/batch-transcribe":     "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "POST /api/v1/tts/jobs/{job_id}/retry":  "401 403 409 409 409 404 409 403 401 401",

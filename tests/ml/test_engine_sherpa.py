@@ -199,31 +199,32 @@ def test_hotwords_cannot_smuggle_scores():
 # ── Live ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_live_stream(recognizers):
-    """Partials grow, a pause ends the utterance, and the next one's times go on."""
-    stream = recognizers["streaming_transducer"].open_stream()
-    partials, finals = [], []
-    samples = np.concatenate([tone_speech(300, 1000), silence(1.5), tone_speech(3000, 6000), silence(1.5)])
-    for start in range(0, len(samples), 1600):
-        stream.accept(samples[start : start + 1600])
-        if (partial := stream.partial().text) and partial not in partials:
-            partials.append(partial)
-        if stream.endpoint():
-            final = stream.finish_utterance()
-            if final.text:
-                finals.append(final)
-    stream.close()
+def test_utterances_heard_as_they_come(recognizers):
+    """Partials grow; the end says what the window says; two at once do not mix."""
+    engine = recognizers["streaming_transducer"]
+    sounds = [tone_speech(300, 1000), tone_speech(3000, 6000)]
+    utterances = [engine.open_utterance() for _ in sounds]
+    partials = [[], []]
+    for start in range(0, max(map(len, sounds)), 1600):
+        pieces = [sound[start : start + 1600] for sound in sounds]
+        futures = [utterance.advance(piece) for utterance, piece in zip(utterances, pieces, strict=True)]
+        for seen, future in zip(partials, futures, strict=True):
+            seen.append(future.result(timeout=10).text)
+    finals = [utterance.finish().result(timeout=10) for utterance in utterances]
     assert [final.text for final in finals] == ["low mid", "higher"]
-    assert partials[:2] == ["low", "low mid"]
-    assert finals[1].words[0].start == pytest.approx(1.5 + 1.5 + 0.3, abs=0.15)
+    assert finals == engine.recognise([Window(sound) for sound in sounds])
+    assert list(dict.fromkeys(partials[0]))[:2] == ["", "low"]
+    for utterance in utterances:
+        utterance.close()
 
 
-def test_live_stream_closes_with_the_last_utterance(recognizers):
-    stream = recognizers["streaming_transducer"].open_stream()
-    stream.accept(tone_speech(300, 1000)[:-4000])
-    assert stream.close().text == "low mid"
-    with pytest.raises(errors.EngineFailed):
-        stream.accept(silence(0.1))
+def test_utterance_of_a_closed_engine_fails(folders):
+    engine = engines.load(folders["streaming_transducer"])
+    utterance = engine.open_utterance()
+    utterance.advance(silence(0.1)).result(timeout=10)
+    engine.close()
+    with pytest.raises(errors.EngineUnavailable):
+        utterance.advance(silence(0.1))
 
 
 # ── Folders that must be refused ────────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from ml.stt.engines.base import EngineCapabilities, Hypothesis, Window
 from ml.stt.engines.options import check_range, read_settings, spoken_languages
 from ml.types import Word
 from ml.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from ml.stt.engines.pocketsphinx_live import SphinxUtterance
 
 MODEL_NAME = "pocketsphinx-en-us"
 MEMORY_BYTES = 2 << 30
@@ -52,6 +55,7 @@ CONFIDENCE_MAP = ((0.0, 0.15), (0.15, 0.24), (0.5, 0.37), (0.7, 0.56), (0.87, 0.
 _VARIANT = re.compile(r"\(\d+\)$")  # "to(2)" is the second pronunciation of "to"
 _FILLER_STARTS = ("<", "[", "+")  # <s>, <sil>, [NOISE], ++SMACK++
 _FRAMES_PER_SECOND = 100
+HEAD_BYTES, PIECE_BYTES, UPDATE_SAMPLES = 16_000, 3200, 6400  # of live speech: 0.5, 0.1 and 0.4 seconds
 _PATHS_A_TEXT = 5  # paths through the lattice that differ in silences and pronunciations only
 _SCORE_SCALE = 1024 / 6.5
 """The library shifts its logarithms right by 10 bits, and its own language model counts 6.5 times in them."""
@@ -103,6 +107,7 @@ def _capabilities(languages: frozenset[str], processes: int) -> EngineCapabiliti
         noise_word_confidence=NOISE_WORD_CONFIDENCE,
         confidence_map=CONFIDENCE_MAP,
         alternatives=True,
+        streaming=True,
     )
 
 
@@ -119,17 +124,25 @@ class PocketSphinx:
         config: Mapping[str, Any] | None = None,
         languages: frozenset[str] = frozenset({"en"}),
     ) -> None:
+        from ml.stt.engines.pocketsphinx_live import SphinxStreams
+
         size = processes or os.cpu_count() or 1
         self._pool = WorkerPool(
             "ml.stt.engines.pocketsphinx:Decoder", {"config": dict(config or {})}, size=size, memory_bytes=MEMORY_BYTES
         )
+        self.streams = SphinxStreams(processes=size, config=dict(config or {}))
         self.capabilities = _capabilities(languages, size)
 
     def recognise(self, windows: Sequence[Window], *, cancel: threading.Event | None = None) -> list[Hypothesis]:
         return [self._recognise(window, cancel) for window in windows]
 
+    def open_utterance(self, *, hotwords: Sequence[str] = ()) -> SphinxUtterance:
+        """See `ml.stt.engines.streaming`. Hotwords count when the utterance's alternatives are scored again."""
+        return self.streams.open()
+
     def close(self) -> None:
         self._pool.close()
+        self.streams.close()
 
     @property
     def pool(self) -> WorkerPool:
@@ -143,8 +156,13 @@ class PocketSphinx:
         pcm = np.ascontiguousarray(window.samples).tobytes()
         words, others = self._pool.call("decode_n_best", pcm, window.alternatives, cancel=cancel, timeout_seconds=limit)
         heard = to_hypothesis([Word(text, start, end, confidence) for text, start, end, confidence in words])
-        alternatives = tuple(Hypothesis(text, (), heard.confidence, score=score) for text, score in others)
-        return replace(heard, alternatives=alternatives)
+        return with_alternatives(heard, others)
+
+
+def with_alternatives(heard: Hypothesis, others: Sequence[Sequence[Any]]) -> Hypothesis:
+    """others: (text, score) of each."""
+    alternatives = tuple(Hypothesis(text, (), heard.confidence, score=score) for text, score in others)
+    return replace(heard, alternatives=alternatives)
 
 
 def to_hypothesis(words: Sequence[Word]) -> Hypothesis:
@@ -159,42 +177,117 @@ def mean_confidence(words: Sequence[Word]) -> float:
 
 
 class Decoder:
-    """What runs in the worker process."""
+    """What runs in the worker process: one search, of whole windows or of speech as it comes.
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    language_model: another decoder's, to share its memory.
+    """
+
+    def __init__(self, config: Mapping[str, Any], *, language_model: Any = None) -> None:
         from pocketsphinx import Decoder as SphinxDecoder
 
-        if "jsgf" in config:
-            config = {"lm": None, **config}  # else the wheel's language model is searched too
+        if "jsgf" in config or language_model is not None:
+            config = {**config, "lm": None}  # else the wheel's language model is loaded too
         self._decoder = SphinxDecoder(loglevel="FATAL", **config)
+        if language_model is not None:
+            self._decoder.add_lm("shared", language_model)
+            self._decoder.activate_search("shared")
+        self._samples = 0
+        self._waiting = bytearray()  # live speech that is still to be processed
+        self._begun = False  # whether an utterance of live speech is under way
+
+    @property
+    def language_model(self) -> Any:
+        """For another decoder of the same configuration; None where a grammar is searched."""
+        return self._decoder.get_lm()
 
     def decode_n_best(
         self, pcm: bytes, count: int
     ) -> tuple[list[tuple[str, float, float, float]], list[tuple[str, float]]]:
         """What `decode` gives, and up to `count` different texts with their scores, the best first."""
         words = self.decode(pcm)
-        texts: dict[str, float] = {}
-        if count and words:
-            for entry in itertools.islice(self._decoder.nbest() or (), count * _PATHS_A_TEXT):
-                if entry.hypstr and entry.score > 0 and len(texts) < count:
-                    texts.setdefault(entry.hypstr, math.log(entry.score) * _SCORE_SCALE)
-        return words, list(texts.items())
+        return words, self._n_best(count) if words else []
 
     def decode(self, pcm: bytes) -> list[tuple[str, float, float, float]]:
         """16 kHz mono s16le → (word, start seconds, end seconds, posterior probability in the word lattice)."""
         if not pcm:  # which the library refuses
             return []
+        self.begin()
+        try:
+            self._decoder.process_raw(pcm, full_utt=True)  # so that the cepstral mean is the utterance's own
+        finally:
+            self._decoder.end_utt()
+        self._samples = len(pcm) // 2
+        return self._words()
+
+    # ── Speech as it comes ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self) -> None:
         with warnings.catch_warnings():
             # Called unnecessary, but it alone resets the noise tracker: without it a result depends on what this
-            # decoder heard before. The cepstral mean is the utterance's own, by `full_utt`.
+            # decoder heard before.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._decoder.start_stream()
         self._decoder.start_utt()
-        try:
-            self._decoder.process_raw(pcm, full_utt=True)
-        finally:
-            self._decoder.end_utt()
-        duration = len(pcm) / 2 / 16_000
+        self._samples = 0
+
+    def hear(self, pcm: bytes) -> list[tuple[str, float, float, float]]:
+        """Takes more of an utterance; its words so far, without probabilities. The first call begins it.
+
+        The cepstral mean, which takes the channel and the voice out of the features, is that of the first half second,
+        and then follows. Everything is done at fixed places, so that the result does not depend on how the sound was
+        cut up.
+        """
+        self._waiting += pcm
+        if not self._begun:
+            if len(self._waiting) < HEAD_BYTES:
+                return []
+            self._start()
+        while len(self._waiting) >= PIECE_BYTES:
+            self._process(PIECE_BYTES)
+            if not self._samples % UPDATE_SAMPLES:
+                self._decoder.get_cmn(True)
+        return self._words()
+
+    def end(self, count: int) -> tuple[list[tuple[str, float, float, float]], list[tuple[str, float]]]:
+        """Ends the utterance; as `decode_n_best`. The next call of `hear` begins another."""
+        if not self._begun and not self._waiting:
+            return [], []
+        if not self._begun:
+            self._start()
+        if self._waiting:
+            self._process(len(self._waiting))
+        self._decoder.end_utt()
+        self._begun = False
+        words = self._words()
+        return words, self._n_best(count) if words else []
+
+    def _start(self) -> None:
+        """Begins an utterance with the mean of its head."""
+        self.begin()
+        self._decoder.process_raw(bytes(self._waiting[:HEAD_BYTES]), no_search=True, full_utt=True)
+        self._decoder.end_utt()
+        mean = self._decoder.get_cmn(False)
+        self.begin()
+        self._decoder.set_cmn(mean)
+        self._begun = True
+
+    def _process(self, size: int) -> None:
+        self._decoder.process_raw(bytes(self._waiting[:size]))
+        self._samples += size // 2
+        del self._waiting[:size]
+
+    # ── Results ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _n_best(self, count: int) -> list[tuple[str, float]]:
+        texts: dict[str, float] = {}
+        if count:
+            for entry in itertools.islice(self._decoder.nbest() or (), count * _PATHS_A_TEXT):
+                if entry.hypstr and entry.score > 0 and len(texts) < count:
+                    texts.setdefault(entry.hypstr, math.log(entry.score) * _SCORE_SCALE)
+        return list(texts.items())
+
+    def _words(self) -> list[tuple[str, float, float, float]]:
+        duration = self._samples / 16_000
         segments = self._decoder.seg() or ()
         return [
             (

@@ -78,9 +78,6 @@ class SherpaSettings:
     bpe_vocab: str = ""  # a SentencePiece vocabulary; needed where hotwords are made of its pieces
     lm: str = ""  # a neural language model, ONNX
     lodr_fst: str = ""
-    rule1_seconds: float = 2.4  # endpoints of streams: silence after nothing,
-    rule2_seconds: float = 0.8  # silence after words,
-    rule3_seconds: float = 20.0  # and a length that ends an utterance anyhow
 
     def __post_init__(self) -> None:
         check_range("threads", self.threads, 0, 64)
@@ -91,8 +88,6 @@ class SherpaSettings:
         check_range("hotwords_score", self.hotwords_score, 0, MAX_HOTWORDS_SCORE)
         check_range("lm_scale", self.lm_scale, 0, 5)
         check_range("lodr_scale", self.lodr_scale, -5, 5)
-        for name in ("rule1_seconds", "rule2_seconds", "rule3_seconds"):
-            check_range(name, getattr(self, name), 0.1, 60)
         if self.decoding_method not in METHODS:
             raise ValueError(f"decoding_method must be one of {', '.join(METHODS)}")
         if self.modeling_unit not in UNITS:

@@ -1,23 +1,15 @@
-"""Recognition with sherpa-onnx's streaming transducers: of windows, as any recogniser, and of live speech.
-
-    stream = recognizer.open_stream()
-    stream.accept(samples)          # (n,) int16, 16 kHz, any length
-    stream.partial()                # what is heard so far of the utterance under way
-    if stream.endpoint():           # a pause, or the utterance has become too long
-        hypothesis = stream.finish_utterance()
-    stream.close()
-
-Times of a live stream's words count from the start of the stream.
-"""
+"""Recognition with sherpa-onnx's streaming transducers: of windows, as any recogniser, and of speech as it comes."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ml import errors
 from ml.artifacts import ModelFolder, ModelManifest
@@ -25,8 +17,9 @@ from ml.stt.engines import checks, sherpa
 from ml.stt.engines.base import EngineCapabilities, Hypothesis, Window
 from ml.stt.engines.options import spoken_languages
 from ml.stt.engines.sherpa import Plan, find_file
-from ml.stt.engines.sherpa_offline import language_model_arguments, transducer_arguments
-from ml.types import PcmSamples, Word
+from ml.stt.engines.sherpa_offline import transducer_arguments
+from ml.stt.engines.streaming import Step, StepQueue
+from ml.types import PcmSamples
 
 ENCODER_METADATA = {
     # model_type of the encoder: entries that it must have
@@ -67,13 +60,7 @@ def load(folder: ModelFolder) -> SherpaStreaming:
         )
     checks.require_metadata(encoder, ENCODER_METADATA[kind])
     arguments, tokens = transducer_arguments(folder, settings)
-    arguments |= {
-        "model_type": kind,
-        "enable_endpoint_detection": True,
-        "rule1_min_trailing_silence": settings.rule1_seconds,
-        "rule2_min_trailing_silence": settings.rule2_seconds,
-        "rule3_min_utterance_length": settings.rule3_seconds,
-    } | language_model_arguments(folder, settings, streaming=True)
+    arguments |= {"model_type": kind, "enable_endpoint_detection": False}  # ml.stt.live finds the pauses
     plan = Plan("OnlineRecognizer", "from_transducer", arguments)
     sherpa.try_plan(folder, plan)
     return SherpaStreaming(plan, able, sherpa.hotword_letters(tokens, settings))
@@ -86,12 +73,13 @@ class SherpaStreaming:
         self.capabilities = capabilities
         self._letters = letters
         self._native = sherpa.build(plan)
+        self._steps = StepQueue(self._compute, name="sherpa-live")
 
     def recognise(self, windows: Sequence[Window], *, cancel: threading.Event | None = None) -> list[Hypothesis]:
         for window in windows:
             sherpa.check_window(window, self.capabilities.languages)
         results = [Hypothesis("", (), 0.0)] * len(windows)
-        tail = np.zeros(round(TAIL_SECONDS * sherpa.SAMPLE_RATE), np.float32)
+        tail = _tail()
         for batch in sherpa.batches(sherpa.sound_places(windows), self.capabilities.max_batch):
             with sherpa.failing_as("Recognition"):
                 streams = [self._stream(windows[place].hotwords) for place in batch]
@@ -104,75 +92,75 @@ class SherpaStreaming:
                     results[place] = _hypothesis(self._native.get_result_all(stream), seconds)
         return results
 
-    def open_stream(self, *, hotwords: Sequence[str] = ()) -> LiveStream:
-        """A stream of live speech. Raises `EngineFailed`."""
+    def open_utterance(self, *, hotwords: Sequence[str] = ()) -> SherpaUtterance:
+        """See `ml.stt.engines.streaming`."""
         with sherpa.failing_as("Opening a stream"):
-            return LiveStream(self._native, self._stream(hotwords))
+            return SherpaUtterance(self._steps, self._stream(hotwords))
 
     def close(self) -> None:
+        self._steps.close()
         self._native = None
 
     def _stream(self, phrases: Sequence[str]) -> Any:
         hotwords = sherpa.hotwords_text(phrases, self._letters) if self.capabilities.hotwords else ""
         return self._native.create_stream(hotwords) if hotwords else self._native.create_stream()
 
-
-class LiveStream:
-    """Live speech, heard utterance by utterance."""
-
-    def __init__(self, recognizer: Any, stream: Any) -> None:
-        self._recognizer = recognizer
-        self._stream = stream
-        self._began = 0.0  # seconds of the stream before the utterance under way
-        self._heard = 0  # samples
-        self._finished = False
-
-    def accept(self, samples: PcmSamples) -> None:
-        """(n,) int16 at 16 kHz; computes what has become ready. Raises `EngineFailed`."""
-        if self._finished:
-            raise errors.EngineFailed("The stream has ended.")
-        self._heard += len(samples)
+    def _compute(self, steps: list[Step]) -> None:
+        """Utterances of all sessions, chunk by chunk, those together that have one."""
         with sherpa.failing_as("Recognition"):
-            self._stream.accept_waveform(sherpa.SAMPLE_RATE, samples.astype(np.float32) / 32768)
-            while self._recognizer.is_ready(self._stream):
-                self._recognizer.decode_stream(self._stream)
+            for step in steps:
+                step.item.accept()
+            streams = [step.item.stream for step in steps]
+            while ready := [stream for stream in streams if self._native.is_ready(stream)]:
+                self._native.decode_streams(ready[: self.capabilities.max_batch])
+            for step in steps:
+                seconds = step.item.seconds
+                step.future.set_result(_hypothesis(self._native.get_result_all(step.item.stream), seconds))
 
-    def partial(self) -> Hypothesis:
-        """The utterance under way, as it is understood so far; its last words may still change."""
-        return self._moved(self._recognizer.get_result_all(self._stream))
 
-    def endpoint(self) -> bool:
-        """Whether the utterance under way has ended."""
-        return bool(self._recognizer.is_endpoint(self._stream))
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What a step adds to a stream."""
 
-    def finish_utterance(self) -> Hypothesis:
-        """The utterance under way, which ends here; the next begins."""
-        hypothesis = self.partial()
-        self._recognizer.reset(self._stream)
-        self._began = self._heard / sherpa.SAMPLE_RATE
-        return hypothesis
+    stream: Any
+    samples: PcmSamples
+    seconds: float  # of the utterance, with these
+    last: bool
 
-    def close(self) -> Hypothesis:
-        """Hears what is left, and gives the last utterance."""
-        if not self._finished:
-            self.accept(np.zeros(round(TAIL_SECONDS * sherpa.SAMPLE_RATE), np.int16))
-            self._finished = True
-            with sherpa.failing_as("Recognition"):
-                sherpa.decode_online(self._recognizer, [self._stream])
-        return self.partial()
+    def accept(self) -> None:
+        self.stream.accept_waveform(sherpa.SAMPLE_RATE, self.samples.astype(np.float32) / 32768)
+        if self.last:
+            self.stream.accept_waveform(sherpa.SAMPLE_RATE, _tail())
+            self.stream.input_finished()
 
-    def _moved(self, result: Any) -> Hypothesis:
-        """With times of the whole stream: the library's begin anew with each utterance."""
-        hypothesis = _hypothesis(result, self._heard / sherpa.SAMPLE_RATE)
-        words = [_later(word, self._began) for word in hypothesis.words]
-        return replace(hypothesis, words=tuple(words))
+
+class SherpaUtterance:
+    """See `ml.stt.engines.streaming.Utterance`. What it says at its end is what `recognise` says of the same sound."""
+
+    def __init__(self, steps: StepQueue, stream: Any) -> None:
+        self._steps = steps
+        self._stream = stream
+        self._samples = 0
+
+    def advance(self, samples: PcmSamples) -> Future[Hypothesis]:
+        return self._submit(samples, last=False)
+
+    def finish(self, *, alternatives: int = 0) -> Future[Hypothesis]:
+        return self._submit(np.zeros(0, np.int16), last=True)
+
+    def close(self) -> None:
+        self._stream = None  # a step under way keeps its own reference
+
+    def _submit(self, samples: PcmSamples, *, last: bool) -> Future[Hypothesis]:
+        self._samples += len(samples)
+        return self._steps.submit(_Heard(self._stream, samples, self._samples / sherpa.SAMPLE_RATE, last))
+
+
+def _tail() -> NDArray[np.float32]:
+    return np.zeros(round(TAIL_SECONDS * sherpa.SAMPLE_RATE), np.float32)
 
 
 def _hypothesis(result: Any, seconds: float) -> Hypothesis:
     return sherpa.hypothesis_of(
         result.text, list(result.tokens), list(result.timestamps), list(result.ys_probs), seconds
     )
-
-
-def _later(word: Word, seconds: float) -> Word:
-    return replace(word, start=round(word.start + seconds, 3), end=round(word.end + seconds, 3))

@@ -26,6 +26,13 @@ STT_MAX_UPLOAD_BYTES = env.integer("STT_MAX_UPLOAD_MB", 30, minimum=1) * 1024 * 
 STT_MAX_ASYNC_UPLOAD_BYTES = env.integer("STT_MAX_ASYNC_UPLOAD_MB", 4096, minimum=1) * 1024 * 1024
 STT_MAX_DURATION_SECONDS = env.integer("STT_MAX_DURATION_SECONDS", 4 * 3600, minimum=1)
 STT_MAX_BATCH_FILES = env.integer("STT_MAX_BATCH_FILES", 50, minimum=1)
+# Sessions of WS /stt/stream: in one process, and in one process for one organisation.
+STT_LIVE_MAX_SESSIONS = env.integer("STT_LIVE_MAX_SESSIONS", 200, minimum=1)
+STT_LIVE_MAX_SESSIONS_PER_ORGANIZATION = env.integer("STT_LIVE_MAX_SESSIONS_PER_ORGANIZATION", 50, minimum=1)
+STT_LIVE_MAX_SECONDS = env.integer("STT_LIVE_MAX_SECONDS", 4 * 3600, minimum=1)
+STT_LIVE_IDLE_SECONDS = env.integer("STT_LIVE_IDLE_SECONDS", 60, minimum=1)
+STT_LIVE_MAX_MESSAGE_BYTES = 1024 * 1024
+
 MODEL_BASE_PATH = env.path("MODEL_BASE_PATH", DATA_DIR / "models")
 _megabytes = {"host": env.optional_integer("MODEL_MEMORY_MB"), "cuda": env.optional_integer("MODEL_GPU_MEMORY_MB")}
 MODEL_MEMORY_BYTES = {kind: size * 1024 * 1024 if size else None for kind, size in _megabytes.items()}

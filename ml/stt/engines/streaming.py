@@ -1,0 +1,130 @@
+"""Live recognition inside an engine: an utterance is heard while it is spoken.
+
+    utterance = engine.open_utterance(hotwords=("Rivver",))
+    partial = utterance.advance(samples).result()     # what is understood so far
+    final = utterance.finish().result()               # when it has ended
+    utterance.close()                                 # always, finished or not
+
+An engine whose capabilities say `streaming` offers `open_utterance`. Utterances of all sessions are computed together:
+a `StepQueue` has one thread, which takes everything that waits into one call; while that computes, the next gathers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ml import errors
+from ml.stt.engines.base import Hypothesis
+from ml.types import PcmSamples
+
+log = logging.getLogger(__name__)
+
+
+class Utterance(Protocol):
+    """One utterance. One call is under way at a time; times count from its first sample."""
+
+    def advance(self, samples: PcmSamples) -> Future[Hypothesis]:
+        """Hears (n,) int16 at 16 kHz more; the future is what is understood so far. It raises `EngineFailed`."""
+        ...
+
+    def finish(self, *, alternatives: int = 0) -> Future[Hypothesis]:
+        """Ends it; the future is the final hypothesis. It raises `EngineFailed`. Nothing is heard after it."""
+        ...
+
+    def close(self) -> None:
+        """Frees what it holds; may be called more than once, and with a call under way."""
+        ...
+
+
+class StreamingRecognizer(Protocol):
+    """What a recogniser with the capability `streaming` offers besides `recognise`."""
+
+    def open_utterance(self, *, hotwords: Sequence[str] = ()) -> Utterance:
+        """Raises `EngineFailed`, `EngineUnavailable` where no more can be heard at once."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """Work on one utterance, and the future of its result."""
+
+    item: Any
+    future: Future[Any] = field(default_factory=Future)
+
+
+class StepQueue:
+    """Steps of many utterances, computed together by one thread, which lives while there are users.
+
+    compute: sets the future of each step that it is given; what it raises is the outcome of those that it left.
+    """
+
+    def __init__(self, compute: Callable[[list[Step]], None], *, name: str, width: int = 64) -> None:
+        self._compute = compute
+        self._name = name
+        self._width = width
+        self._waiting: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def submit(self, item: Any) -> Future[Any]:
+        """Raises `EngineUnavailable` once closed."""
+        step = Step(item)
+        with self._lock:
+            if self._closed:
+                raise errors.EngineUnavailable("The engine is shutting down.")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+            self._waiting.put(step)
+        return step.future
+
+    def close(self) -> None:
+        """Fails what waits; returns when the step under way has ended."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+            self._waiting.put(None)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _run(self) -> None:
+        while True:
+            step = self._waiting.get()
+            if step is None:
+                break
+            steps = [step]
+            with contextlib.suppress(queue.Empty):
+                while len(steps) < self._width:
+                    step = self._waiting.get_nowait()
+                    if step is None:
+                        self._waiting.put(None)
+                        break
+                    steps.append(step)
+            self._settle(steps)
+        with contextlib.suppress(queue.Empty):
+            while (step := self._waiting.get_nowait()) is not None:
+                step.future.set_exception(errors.EngineUnavailable("The engine is shutting down."))
+
+    def _settle(self, steps: list[Step]) -> None:
+        started = [step for step in steps if step.future.set_running_or_notify_cancel()]
+        failure: BaseException = errors.EngineFailed("The engine gave no result.")
+        try:
+            if started:
+                self._compute(started)
+        except BaseException as error:
+            if not isinstance(error, errors.MlError):
+                log.exception("live step failed")
+                error = errors.EngineFailed(f"{type(error).__name__}: {error}")
+            failure = error
+        for step in started:
+            if not step.future.done():
+                with contextlib.suppress(InvalidStateError):
+                    step.future.set_exception(failure)

@@ -1,0 +1,192 @@
+"""A session of the recognition socket as the database knows it: a job that grows while somebody speaks.
+
+Everything here may block on the database: the socket calls it in threads.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import uuid
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import asdict
+
+from django.conf import settings
+from django.db import connection
+
+from accounts.actors import Actor
+from analytics import quota
+from analytics.services import Metered
+from common import errors
+from jobs import services as jobs
+from jobs.models import JobStatus
+from jobs.monitor import monitor
+from ml.errors import Cancelled, MlError
+from ml.stt import live
+from ml.types import Segment, TranscriptionOptions
+from retention import services as retention
+from stt import services
+from stt.live.protocol import Start
+from stt.models import SttJob, Transcription
+
+RESERVED_SECONDS = 15
+"""Audio is reserved so much at a time: one statement for a quarter of a minute."""
+
+
+class LiveJob:
+    """Open one with `open_job`; `close` it whatever happens."""
+
+    def __init__(self, job: SttJob, options: TranscriptionOptions) -> None:
+        self.job, self.options = job, options
+        self.cancelled = threading.Event()  # somebody deleted the job
+        self.audio_seconds = 0.0
+        self._finals: list[live.Final] = []
+        self._reserved = 0.0
+        self._ended = False
+        self._watching = ExitStack()
+        self._watching.enter_context(monitor.watching(job, self.cancelled))
+
+    def heard(self, seconds: float) -> None:
+        """So much audio in all is about to be heard: reserves it. Raises QuotaExceeded, or Cancelled."""
+        if self.cancelled.is_set():
+            raise Cancelled("The session was cancelled.")
+        if seconds > self._reserved:
+            self._reserve(seconds)
+        self.audio_seconds = seconds
+        self.job.metered = self._metered()
+
+    def _reserve(self, seconds: float) -> None:
+        rounded = float(math.ceil(seconds / RESERVED_SECONDS) * RESERVED_SECONDS)
+        try:
+            for wanted in (rounded, seconds):
+                try:
+                    quota.reserve(self.job, quota.Amounts.of(audio_seconds=wanted))
+                except errors.QuotaExceeded:
+                    if wanted == seconds:
+                        raise
+                else:
+                    self._reserved = wanted
+                    return
+        finally:
+            connection.close()
+
+    def wrote(self, final: live.Final) -> None:
+        if final.text:
+            self._finals.append(final)
+
+    def succeed(self, stages: tuple[str, ...]) -> None:
+        """Writes what was said, and ends the job."""
+        self._ended = True
+        with jobs.ending(self.job):
+            self._note_result()
+            jobs.succeed(self.job, metered=self._metered(), save_result=self._transcription(stages).save)
+        retention.forget_at_once(job=self.job, organization=self.job.organization)
+
+    def close(self, error: BaseException | None) -> None:
+        """Frees everything. A job that has not ended ends as failed by `error`, or else as cancelled, because the
+        client left; what was heard is billed."""
+        self.cancelled.set()
+        self._watching.close()
+        if self._ended:
+            return
+        self._ended = True
+        self._note_result()
+        status, code, message = _end_of(error)
+        if not jobs.end_without_result(self.job, status=status, code=code, message=message, metered=self._metered()):
+            jobs.end_cancelled(self.job)  # somebody else cancelled it: what was heard is billed all the same
+        retention.forget_at_once(job=self.job, organization=self.job.organization)
+
+    def _note_result(self) -> None:
+        self.job.duration_seconds = round(self.audio_seconds, 3)
+        if self._finals:
+            self.job.model = self._finals[-1].model
+
+    def _metered(self) -> Metered:
+        return Metered(model=self.job.model, audio_seconds=round(self.audio_seconds, 3))
+
+    def _transcription(self, stages: tuple[str, ...]) -> Transcription:
+        finals = self._finals
+        spoken = sum(final.end - final.start for final in finals)
+        segments = [Segment(item.start, item.end, item.text, item.confidence, item.words) for item in finals]
+        confidence = sum(item.confidence * (item.end - item.start) for item in finals) / spoken if spoken else 0.0
+        last = finals[-1] if finals else None
+        return Transcription(
+            organization_id=self.job.organization_id,
+            job=self.job,
+            text=" ".join(segment.text for segment in segments),
+            language=last.language if last else self.options.language_hint or "und",
+            language_confidence=last.language_confidence if last else 0.0,
+            confidence=round(confidence, 4),
+            segments=[asdict(segment) for segment in segments],
+            model_used=self.job.model,
+            fallback_reason=(last.fallback_reason or "") if last else "",
+            quality={
+                "snr_db": None,
+                "speech_ratio": round(min(1.0, spoken / self.audio_seconds), 4) if self.audio_seconds else 0.0,
+                "clipping_ratio": None,
+                "score": None,
+            },
+            stages=list(stages),
+        )
+
+
+def open_job(*, actor: Actor, start: Start, session_id: uuid.UUID | None) -> LiveJob:
+    """A session whose job row says that it runs. session_id: of a client token, which opens one session only.
+
+    Raises `ml.errors.InvalidRequest` and its kinds, QuotaExceeded where nothing is left, RateLimited where too many of
+    the organisation's jobs run; then there is no job.
+    """
+    options = services.with_defaults(actor=actor, options=start.options)
+    services.verify(options)
+    quota.require_left(actor.organization, SttJob.task)
+    if session_id is not None and SttJob.objects.filter(id=session_id).exists():
+        raise errors.PermissionDenied("This client token has been used.", code="client_token_used")
+    job = SttJob(**jobs.credentials(actor), **jobs.running_now(), options=services.kept_options(options))
+    if session_id is not None:
+        job.id = session_id
+    return LiveJob(jobs.create(job), options)
+
+
+def _end_of(error: BaseException | None) -> tuple[str, str, str]:
+    """Status, code and message of a job that ends without `stop`."""
+    if error is None:
+        return JobStatus.CANCELLED, "client_disconnected", "The client left before the end."
+    if isinstance(error, Cancelled):
+        return JobStatus.CANCELLED, "cancelled", "The job was cancelled."
+    if isinstance(error, errors.ApiError | MlError):
+        return JobStatus.FAILED, error.code, error.message
+    return JobStatus.FAILED, "internal_error", "A fault of the server."
+
+
+# ── How many ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Places:
+    """Sessions of this process. Only the event loop's thread counts them."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    def take(self, organization_id: str) -> None:
+        """Raises RateLimited."""
+        if self._taken.total() >= settings.STT_LIVE_MAX_SESSIONS:
+            raise errors.RateLimited(
+                "This server listens in as many sessions as it may; try again.",
+                code="session_limit",
+                retry_after_seconds=5,
+            )
+        most = settings.STT_LIVE_MAX_SESSIONS_PER_ORGANIZATION
+        if self._taken[organization_id] >= most:
+            raise errors.RateLimited(
+                f"The organisation may have {most} live sessions here.", code="session_limit", retry_after_seconds=5
+            )
+        self._taken[organization_id] += 1
+
+    def give_back(self, organization_id: str) -> None:
+        self._taken[organization_id] -= 1
+        if not self._taken[organization_id]:
+            del self._taken[organization_id]
+
+
+places = Places()
