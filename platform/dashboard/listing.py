@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -10,7 +10,8 @@ from django import forms
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-Row = TypeVar("Row", bound=Model)
+Row = TypeVar("Row")
+ModelRow = TypeVar("ModelRow", bound=Model)
 
 PAGE_SIZE = 50
 MOST_COUNTED = 10_000
@@ -60,7 +61,7 @@ class Listing(Generic[Row]):
         return f"?{self.query}page={self.number + 1}" if self.has_next else ""
 
 
-def listing(request: HttpRequest, rows: QuerySet[Row], *, size: int = PAGE_SIZE) -> Listing[Row]:
+def listing(request: HttpRequest, rows: QuerySet[ModelRow], *, size: int = PAGE_SIZE) -> Listing[ModelRow]:
     """The page of `rows` that `?page=` asks for, the first without one. One query, and one to count a longer list."""
     number = _page_number(request)
     start = (number - 1) * size
@@ -69,6 +70,14 @@ def listing(request: HttpRequest, rows: QuerySet[Row], *, size: int = PAGE_SIZE)
     known = start + len(found) if found and not has_next else None
     total = known if known is not None else rows.order_by()[:MOST_COUNTED].count()
     return Listing(tuple(found[:size]), number, size, total, has_next and number < MOST_PAGES, _other_query(request))
+
+
+def listing_of(request: HttpRequest, rows: Sequence[Row], *, size: int = PAGE_SIZE) -> Listing[Row]:
+    """The same of rows that are all there, such as those that no database holds."""
+    number = _page_number(request)
+    start = (number - 1) * size
+    shown = tuple(rows[start : start + size])
+    return Listing(shown, number, size, len(rows), start + size < len(rows), _other_query(request))
 
 
 def _page_number(request: HttpRequest) -> int:

@@ -49,6 +49,8 @@ def test_voices_are_found_and_heard(tenant: Tenant, chromium: Chromium) -> None:
     assert page.locator("tbody tr").count() >= 1
     page.get_by_role("button", name="Hear").first.click()
     until(page, "document.querySelector('[data-preview]').duration > 1")
+    page.goto("/dashboard/voices?page=2")
+    assert "51–" in page.locator(".datatable").inner_text()
     page.goto("/dashboard/voices?q=nosuchlanguage")
     assert page.get_by_text("No voice matches").is_visible()
 

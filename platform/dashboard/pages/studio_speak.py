@@ -15,7 +15,7 @@ from common import errors
 from common.errors import error_body
 from common.streaming import in_thread
 from dashboard.access import Page
-from dashboard.listing import FilterForm
+from dashboard.listing import FilterForm, listing_of
 from dashboard.nav import Command, NavItem, Section
 from jobs.models import JobStatus
 from ml import audio
@@ -114,7 +114,7 @@ class VoicesPage(Page):
         words = filters.values.get("q", "").lower().split()
         voices = [voice for voice in selectors.list_voices() if all(word in _described(voice) for word in words)]
         rows = [{"voice": voice, "sample": _sample(voice)} for voice in voices]
-        fields = {"filters": filters, "rows": rows, "timbres": len(selectors.list_variants())}
+        fields = {"filters": filters, "listing": listing_of(request, rows), "timbres": len(selectors.list_variants())}
         return self.render("dashboard/studio/voices.html", fields, part="dashboard/studio/voice_rows.html")
 
 
