@@ -1,4 +1,7 @@
-"""/ml/{stt,tts}/…: the runtime of the process that answers, for operators. Nothing here makes a job or is billed."""
+"""/ml/{stt,tts}/…: the runtime of the process that answers, for operators.
+
+Nothing here makes a job or is kept, but what runs a pipeline is metered and billed like any other work.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import base64
 import tempfile
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
+from django.db import connection
 from django.http import QueryDict
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -21,9 +25,15 @@ from rest_framework.response import Response
 
 from accounts.actors import Access
 from accounts.models import Role
+from analytics import quota
+from analytics.models import Task
+from analytics.quota import Amounts
+from analytics.services import Metered
 from common import db, errors
 from common.api import JsonView
 from common.serializers import StrictSerializer, validated
+from jobs import services as jobs
+from jobs.models import Job
 from ml import audio, stt, tts
 from ml.errors import AudioEmpty
 from ml.types import SynthesisOptions, Transcript, TranscriptionOptions
@@ -134,7 +144,8 @@ class TranscribeView(JsonView):
         fields = validated(self.RuntimeTranscribeSerializer, merged)
         upload = fields.pop("file")
         options = TranscriptionOptions(word_timestamps=True, **fields)
-        return Response(_transcribe(upload, options, self.client_left))
+        with jobs.without_row(actor=self.actor, task=Task.STT) as job:
+            return Response(_transcribe(job, upload, options, self.client_left))
 
 
 class SynthesizeView(JsonView):
@@ -165,14 +176,15 @@ class SynthesizeView(JsonView):
                 code="text_too_long",
                 param="text",
             )
-        return Response(_synthesize(text, SynthesisOptions(**fields), self.client_left))
+        with jobs.without_row(actor=self.actor, task=Task.TTS) as job:
+            return Response(_synthesize(job, text, SynthesisOptions(**fields), self.client_left))
 
 
 # ── Running the pipelines ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _transcribe(
-    upload: TemporaryUploadedFile, options: TranscriptionOptions, cancel: threading.Event | None
+    job: Job, upload: TemporaryUploadedFile, options: TranscriptionOptions, cancel: threading.Event | None
 ) -> dict[str, Any]:
     if not upload.size:
         raise AudioEmpty("The file is empty.", param="file")
@@ -192,7 +204,13 @@ def _transcribe(
             max_duration_seconds=settings.STT_MAX_DURATION_SECONDS,
             cancel=cancel,
             observe=outputs.__setitem__,
+            on_duration=lambda seconds: _reserve(job, Amounts.of(audio_seconds=seconds)),
         )
+    job.metered = Metered(
+        model=transcript.model_used,
+        audio_seconds=transcript.duration_seconds * transcript.channels,
+        compute_seconds=sum(transcript.timings.values()),
+    )
     return {
         "text": transcript.text,
         "language": transcript.language,
@@ -225,22 +243,25 @@ def _stages(transcript: Transcript, resolution: stt.Resolution, outputs: dict[st
     }
 
 
-def _synthesize(text: str, options: SynthesisOptions, cancel: threading.Event | None) -> dict[str, Any]:
+def _synthesize(job: Job, text: str, options: SynthesisOptions, cancel: threading.Event | None) -> dict[str, Any]:
     voice = tts.resolve(options)
     rate = tts.output_sample_rate(options)
     started = time.perf_counter()
     parts: list[dict[str, Any]] = []
+    _reserve(job, Amounts(characters=len(text)))
 
     def noted() -> Any:
         for chunk in tts.synthesize(text, options, cancel=cancel):
             seconds = round(time.perf_counter() - started, 4)
             parts.append({"text": chunk.text, "audio_seconds": chunk.duration_seconds, "ready_after_seconds": seconds})
+            job.metered = _spoken(voice.model, parts, len(text))
             yield chunk
 
     with db.released(), tempfile.SpooledTemporaryFile(max_size=1 << 22) as file:
         encoded = audio.encode_to_file(noted(), "wav", file, sample_rate=rate)
         file.seek(0)
         content = file.read()
+    job.metered = replace(_spoken(voice.model, parts, len(text)), characters=len(text))
     return {
         "audio_base64": base64.b64encode(content).decode("ascii"),
         "sample_rate": rate,
@@ -252,6 +273,23 @@ def _synthesize(text: str, options: SynthesisOptions, cancel: threading.Event | 
             "timings": {"total": round(time.perf_counter() - started, 4)},
         },
     }
+
+
+def _spoken(model: str, parts: list[dict[str, Any]], most: int) -> Metered:
+    return Metered(
+        model=model,
+        characters=min(most, sum(len(part["text"]) for part in parts)),
+        audio_seconds=sum(part["audio_seconds"] for part in parts),
+        compute_seconds=parts[-1]["ready_after_seconds"] if parts else 0.0,
+    )
+
+
+def _reserve(job: Job, amounts: Amounts) -> None:
+    """Raises QuotaExceeded. The connection is given back: a model runs next."""
+    try:
+        quota.reserve(job, amounts)
+    finally:
+        connection.close()
 
 
 def _serving_stt() -> list[dict[str, Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -61,6 +63,17 @@ def delete_or_fail(key: str) -> None:
         raise errors.Unavailable(
             "The audio storage does not answer; nothing was deleted.", code="storage_unavailable", retry_after_seconds=5
         ) from error
+
+
+def delete_below(folder: str) -> int:
+    """Deletes all objects whose keys start with `folder/`; how many. Raises what the storage raises."""
+    bucket = getattr(default_storage, "bucket", None)
+    if bucket is not None:
+        return sum(len(page.get("Deleted", ())) for page in bucket.objects.filter(Prefix=f"{folder}/").delete())
+    path = Path(default_storage.path(folder))
+    count = sum(len(files) for _, _, files in os.walk(path))
+    shutil.rmtree(path, ignore_errors=not path.exists())
+    return count
 
 
 def is_writable() -> None:

@@ -11,7 +11,7 @@ from importlib import import_module
 from django.apps import apps
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from analytics import quota
@@ -29,6 +29,8 @@ RUNNERS = {"tts": "tts.services", "stt": "stt.services"}
 
 LONGEST_WAIT_SECONDS = 60
 """Until a job is tried again that could not be run."""
+ROWLESS_LIFETIME = timedelta(hours=6)
+"""Work without a row (`services.without_row`) gives no sign of life; what it reserved is its own for so long."""
 SLOT_WAIT_SECONDS = 2
 """When a job tries again that found as many of its organisation's jobs running as may."""
 
@@ -198,12 +200,15 @@ def fail_interrupted() -> int:
 
 def release_reservations() -> int:
     """Ends reservations that nobody will settle: the process was lost while it stopped, or the limit was lifted."""
-    before = timezone.now() - timedelta(seconds=2 * LEASE_SECONDS)
+    now = timezone.now()
+    before = now - timedelta(seconds=2 * LEASE_SECONDS)
     released = 0
     for task, label in MODELS.items():
+        row = apps.get_model(label)._default_manager.filter(id=OuterRef("job_id"))
         # A job that has just ended may still be settled by the process that computed it.
-        alive = apps.get_model(label)._default_manager.filter(Q(status__in=UNFINISHED) | Q(finished_at__gt=before))
-        left = Reservation.objects.filter(task=task, created_at__lt=before).exclude(job_id__in=alive.values("id"))
+        ended = Exists(row.exclude(status__in=UNFINISHED).filter(finished_at__lte=before))
+        rowless = Q(~Exists(row), created_at__lt=now - ROWLESS_LIFETIME)
+        left = Reservation.objects.filter(Q(ended) | rowless, task=task, created_at__lt=before)
         for job_id in left.values_list("job_id", flat=True)[:1000]:
             released += quota.release(job_id) is not None
     return released

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from django.apps import apps
 from django.db import transaction
 from django.utils import timezone
 
@@ -22,7 +23,7 @@ from analytics import services as usage
 from audit import services as audit
 from common import context, db, errors, outages
 from jobs import announcing, selectors
-from jobs.models import UNFINISHED, Job, JobStatus
+from jobs.models import MODELS, UNFINISHED, Job, JobStatus
 from ml.errors import Cancelled, MlError
 
 log = logging.getLogger(__name__)
@@ -208,6 +209,28 @@ def delete(job: Job, *, actor: Actor) -> None:
         )
         announcing.deleted(job)
         job.delete()
+
+
+@contextmanager
+def without_row(*, actor: Actor, task: str) -> Iterator[Job]:
+    """For work that is metered like a job's but leaves none: reserve for the job, and set its `metered`.
+
+    When the block ends it is billed; after a cancellation what was done until then, after an error nothing.
+    """
+    job: Job = apps.get_model(MODELS[task])(**credentials(actor), **running_now())
+    quota.require_left(actor.organization, task)
+    try:
+        yield job
+        job.status = JobStatus.SUCCEEDED
+    except Cancelled:
+        job.status = JobStatus.CANCELLED
+        raise
+    finally:
+        if job.status == JobStatus.PROCESSING:
+            quota.release(job.id)
+        else:
+            with transaction.atomic():
+                usage.record(job=job, metered=job.metered or usage.Metered())
 
 
 def end_cancelled(job: Job, *, code: str = "cancelled", message: str = "The job was cancelled.") -> None:

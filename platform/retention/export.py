@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from typing import IO, Any, cast
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from accounts.models import ApiKey, Invitation, Membership, Organization
-from analytics.models import UsageRecord
+from analytics.models import Quota, QuotaPeriod, Reservation, UsageRecord
 from audit.models import AuditEntry
 from common import errors, storage
+from jobs.models import Batch, EventListener, IdempotencyRecord
+from models_registry.models import EvaluationManifest
 from openai_api.models import OpenAIAlias
-from stt.models import AudioFile, ShadowTranscription, SttJob, Transcription
+from retention.models import DeletionRecord
+from stt.models import AudioFile, ShadowTranscription, SttJob, Transcription, TranscriptionDefaults
 from tts.models import TtsJob
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 
@@ -34,7 +37,19 @@ EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     "webhook_deliveries.jsonl": (WebhookDelivery, ()),
     "openai_aliases.jsonl": (OpenAIAlias, ()),
     "audit.jsonl": (AuditEntry, ()),
+    "batches.jsonl": (Batch, ()),
+    "transcription_defaults.jsonl": (TranscriptionDefaults, ()),
+    "quota.jsonl": (Quota, ()),
+    "quota_periods.jsonl": (QuotaPeriod, ()),
+    "evaluation_manifests.jsonl": (EvaluationManifest, ()),
+    "deletions.jsonl": (DeletionRecord, ()),
 }
+LEFT_OUT: tuple[type[Model], ...] = (IdempotencyRecord, EventListener, Reservation)
+"""What lives for a moment only: answers that may be asked for again, streams that are open, what running jobs hold."""
+
+
+PAGE = 500
+"""Rows in memory."""
 
 
 def archive(organization: Organization) -> Iterator[bytes]:
@@ -44,9 +59,9 @@ def archive(organization: Organization) -> Iterator[bytes]:
         file.writestr("organization.json", _line({"id": organization.id, "name": organization.name}))
         yield sink.take()
         for name, (model, hidden) in EXPORTED.items():
-            rows = model._default_manager.filter(organization=organization)
+            rows = model._default_manager.filter(organization_id=organization.id)
             with file.open(name, "w", force_zip64=True) as member:
-                for row in rows.order_by("created_at").values().iterator(chunk_size=500):
+                for row in _each(rows):
                     member.write(_line({key: value for key, value in row.items() if key not in hidden}))
                     if sink.size > storage.CHUNK_BYTES:
                         yield sink.take()
@@ -75,10 +90,19 @@ def _stored(file: zipfile.ZipFile, sink: _Sink, key: str) -> Iterator[bytes]:
 
 
 def _keys(organization: Organization) -> Iterator[str]:
-    spoken: QuerySet = TtsJob.objects.filter(organization=organization).exclude(audio_key="")
-    heard: QuerySet = AudioFile.objects.filter(organization=organization)
-    yield from spoken.values_list("audio_key", flat=True).iterator(chunk_size=500)
-    yield from heard.values_list("key", flat=True).iterator(chunk_size=500)
+    owned = {"organization_id": organization.id}
+    for model, name in ((TtsJob, "audio_key"), (AudioFile, "key"), (SttJob, "reference_key")):
+        for row in _each(model._default_manager.filter(**owned).exclude(**{name: ""}), "id", "created_at", name):
+            yield row[name]
+
+
+def _each(rows: QuerySet, *fields: str) -> Iterator[dict[str, Any]]:
+    """Oldest first. A query for each PAGE rather than one cursor: the connection is given back between pieces."""
+    ordered, after = rows.order_by("created_at", "id").values(*fields), Q()
+    while page := list(ordered.filter(after)[:PAGE]):
+        yield from page
+        last = page[-1]
+        after = Q(created_at__gt=last["created_at"]) | Q(created_at=last["created_at"], id__gt=last["id"])
 
 
 def _line(row: dict[str, Any]) -> bytes:

@@ -184,7 +184,8 @@ def delete_organization(*, organization: Organization, by: str = "") -> int:
     Its credentials stop working first, so that nothing new is made meanwhile; audio goes before rows, so that nothing
     is left that no row names.
     """
-    Organization.objects.filter(id=organization.id).update(is_active=False)
+    organization_id = organization.id  # deleting the row takes it away
+    Organization.objects.filter(id=organization_id).update(is_active=False)
     for model in (TtsJob, SttJob):
         running = model.objects.filter(organization=organization, status__in=UNFINISHED)
         for job in running:
@@ -206,8 +207,21 @@ def delete_organization(*, organization: Organization, by: str = "") -> int:
             by=by,
         )
         organization.delete()
-    log.warning("organisation deleted", extra={"organization_id": str(organization.id), "files": files})
+    _delete_strays(organization_id)
+    log.warning("organisation deleted", extra={"organization_id": str(organization_id), "files": files})
     return files
+
+
+def _delete_strays(organization_id: uuid.UUID) -> None:
+    """Objects that no row names: of workers that were killed, or that stored while the organisation was deleted."""
+    try:
+        strays = storage.delete_below(str(organization_id))
+    except Exception:
+        log.exception(
+            "could not look for objects of a deleted organisation", extra={"organization_id": organization_id}
+        )
+    else:
+        log.info("stray objects deleted", extra={"organization_id": str(organization_id), "files": strays})
 
 
 def _all_keys(organization: Organization) -> list[str]:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+from django.core.files.storage import default_storage
+from django.db import connection
 
-from analytics.models import UsageRecord
+from analytics import quota
+from analytics.models import Reservation, UsageRecord
 from jobs.monitor import HEARTBEAT_SECONDS
+from stt.models import SttJob
+from tests.api.support import assert_nothing_was_kept, silence
 from tests.conftest import OWNED_AUDIO, Client, Tenant, error_of
 from tts.models import TtsJob
 
@@ -108,6 +116,92 @@ def test_a_queued_batch_reports_its_progress(tenant: Tenant) -> None:
         batch = client.get(f"/tts/batches/{answer.json()['batch_id']}").json()
     assert batch["counts"]["succeeded"] == batch["total"] == 5
     assert [item["custom_id"] for item in batch["items"]] == ["0", "1", "2", "3", "4"]
+
+
+def test_a_queued_batch_of_recordings(tenant: Tenant) -> None:
+    client = tenant.key("stt")
+    files = [("audio_files", (name, content)) for name, content in (("a.wav", silence(0.5)), ("b.wav", b"no audio"))]
+    answer = client.post("/stt/batch-transcribe", files=files, data={"async": "true"})
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["Location"] == f"/api/v1/stt/batches/{answer.json()['batch_id']}"
+    queued = [(item["status"], item["filename"]) for item in answer.json()["items"]]
+    assert queued == [("queued", "a.wav"), ("queued", "b.wav")]
+    jobs = [finished(client, f"/stt/jobs/{item['job_id']}") for item in answer.json()["items"]]
+    assert [job["status"] for job in jobs] == ["succeeded", "failed"]
+    batch = client.get(f"/stt/batches/{answer.json()['batch_id']}").json()
+    assert (batch["total"], batch["progress"], batch["counts"]["failed"]) == (2, 1.0, 1)
+    assert [item["job_id"] for item in batch["items"]] == [job["job_id"] for job in jobs]
+
+
+def test_a_job_and_its_task_are_written_together(tenant: Tenant) -> None:
+    """Where the queue takes no tasks there is no job either, nor anything else of it."""
+    client = tenant.key()
+    quota.set_quota(organization=tenant.organization, monthly_characters=1000, monthly_audio_seconds=1000)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER FUNCTION procrastinate_defer_jobs_v1 RENAME TO hidden")
+    try:
+        answers = [
+            client.post("/tts/synthesize", json={"text": "Never.", "async": True}),
+            client.post("/stt/transcribe", files=upload(), data={"async": "true"}),
+        ]
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER FUNCTION hidden RENAME TO procrastinate_defer_jobs_v1")
+    assert {answer.status_code for answer in answers} <= {500, 503}
+    assert_nothing_was_kept(tenant)
+    assert not Reservation.objects.filter(organization=tenant.organization).exists()
+    assert not any(path.is_file() for path in Path(default_storage.path(str(tenant.organization.id))).rglob("*"))
+    assert finished(
+        client, f"/tts/jobs/{client.post('/tts/synthesize', json={'text': 'a', 'async': True}).json()['job_id']}"
+    )
+
+
+@pytest.mark.parametrize("kind", ["tts", "stt"])
+def test_a_client_that_leaves_stops_the_computing_within_a_second(tenant: Tenant, kind: str) -> None:
+    """Of a synchronous request; its slot is free for the next."""
+    quota.set_quota(organization=tenant.organization, max_concurrent_jobs=1)
+    client = tenant.key()
+    model: Any = TtsJob if kind == "tts" else SttJob
+    rows = model.objects.filter(organization=tenant.organization)
+    if kind == "tts":
+        request = {"url": client.url("/tts/synthesize"), "json": {"text": LONG_TEXT}}
+    else:
+        speech = client.post("/tts/synthesize", json={"text": "A sentence that is to be heard. " * 100}).json()
+        request = {
+            "url": client.url("/stt/transcribe"),
+            "files": {"audio_file": ("a.wav", client.get(speech["audio_url"]).content)},
+        }
+    leaving = httpx.Client(headers=client.headers, trust_env=False, timeout=120)
+
+    def send() -> None:
+        with contextlib.suppress(httpx.TransportError):
+            leaving.send(leaving.build_request("POST", **request), stream=True)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not rows.filter(status="processing", progress__gt=0).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    hang_up(leaving)
+    left = time.monotonic()
+    while not rows.filter(status="cancelled").exists():
+        assert time.monotonic() < left + 10
+        time.sleep(0.02)
+    thread.join()
+    job = rows.get(status="cancelled")
+    assert job.error_code == "client_disconnected"
+    usage = UsageRecord.objects.get(job_id=job.id)
+    assert usage.status == "cancelled"
+    assert usage.characters < len(LONG_TEXT) / 2
+    assert client.post("/tts/synthesize", json={"text": "Next."}).status_code == 200
+
+
+def hang_up(client: httpx.Client) -> None:
+    """Closes the connection on which another thread waits."""
+    for connection_ in client._transport._pool.connections:  # type: ignore[attr-defined]  # nothing public reaches it
+        stream = connection_._connection._network_stream
+        stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
 
 def test_another_tenant_sees_no_batch(tenant: Tenant, other_tenant: Tenant) -> None:

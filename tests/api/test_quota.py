@@ -202,6 +202,7 @@ def test_reservation_of_a_lost_process_is_released(tenant: Tenant) -> None:
     for job in (lost, cancelled, queued, gone):
         quota.reserve(job, quota.Amounts(characters=job.characters))
     Reservation.objects.filter(organization=tenant.organization).update(created_at=long_ago)
+    Reservation.objects.filter(job_id=gone.id).update(created_at=long_ago - queue.ROWLESS_LIFETIME)
     assert period(tenant).reserved_characters == 80
 
     queue.fail_interrupted()

@@ -8,13 +8,16 @@ import zipfile
 from datetime import timedelta
 from pathlib import Path
 
+from django.apps import apps
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from accounts.models import Organization, User
-from retention import services
+from common import storage
+from retention import export, services
 from retention.models import DeletionRecord
 from stt.models import AudioFile, SttJob, Transcription
+from tests.api.support import silence
 from tests.conftest import OWNED_AUDIO, Tenant, error_of
 from tts.models import TtsJob
 
@@ -94,12 +97,36 @@ def test_exports_everything_but_secrets(tenant: Tenant) -> None:
         assert b"digest" not in archive.read("api_keys.jsonl")
 
 
+def test_all_that_an_organization_owns_is_exported_or_left_out_on_purpose() -> None:
+    exported = {model for model, _ in export.EXPORTED.values()}
+    owned = {
+        model
+        for model in apps.get_models()
+        if any(field.attname == "organization_id" for field in model._meta.concrete_fields)
+    }
+    assert owned - exported == set(export.LEFT_OUT)
+
+
+def test_exports_what_was_compared_too(tenant: Tenant) -> None:
+    """The far end's signal of an echo cancellation is a recording like any other."""
+    files = {"audio_file": CLIP.open("rb"), "reference_audio": ("far.wav", silence(0.5))}
+    tenant.key("stt").post("/stt/batch-transcribe", files={"audio_files": ("s.wav", silence(0.3))})
+    job_id = tenant.key("stt").post("/stt/transcribe", files=files).json()["job_id"]
+    reference = SttJob.objects.get(id=job_id).reference_key
+    with zipfile.ZipFile(io.BytesIO(tenant.user("owner").get("/organization/export").content)) as archive:
+        assert archive.read(f"audio/{reference}") == silence(0.5)
+        assert len(archive.read("batches.jsonl").splitlines()) == 1
+
+
 def test_deletes_an_organisation_with_all_it_owns(tenant: Tenant, other_tenant: Tenant) -> None:
     client, neighbour = tenant.key(), other_tenant.key()
     client.post("/stt/transcribe", files={"audio_file": CLIP.open("rb")})
     mine = client.post("/tts/synthesize", json={"text": "Mine."}).json()
     theirs = neighbour.post("/tts/synthesize", json={"text": "Theirs."}).json()
+    stray = storage.new_key(tenant.organization.id, "tts", ".wav")  # as a killed worker leaves one
+    storage.save(stray, io.BytesIO(b"stray"))
     keys = [
+        stray,
         TtsJob.objects.get(id=mine["job_id"]).audio_key,
         SttJob.objects.get(organization=tenant.organization).audio.key,
     ]
@@ -115,3 +142,17 @@ def test_deletes_an_organisation_with_all_it_owns(tenant: Tenant, other_tenant: 
     error_of(client.get("/tts/jobs"), 401)
     assert DeletionRecord.objects.get(organization_id=tenant.organization.id, object_type="organization")
     assert neighbour.get(theirs["audio_url"]).status_code == 200
+
+
+def test_exports_more_than_one_piece(tenant: Tenant) -> None:
+    TtsJob.objects.bulk_create(
+        TtsJob(
+            organization=tenant.organization, status="succeeded", text=f"Text {n}. " * 40, characters=400, sample_rate=1
+        )
+        for n in range(3000)
+    )
+    with tenant.user("owner").stream("GET", "/organization/export") as answer:
+        content = b"".join(answer.iter_raw())
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        jobs = [json.loads(line) for line in archive.read("tts_jobs.jsonl").splitlines()]
+    assert len({job["id"] for job in jobs}) == 3000

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.api.support import decode, silence
-from tests.platform_process import Platform, running
+from tests.platform_process import Platform, environment, manage, running
 from tests.s3_store import BUCKET, Store
 
 
@@ -101,3 +101,18 @@ def test_store_that_is_down(store: Store, platform: Platform, client: httpx.Clie
     after = client.get("/analytics/usage").json()
     assert after["total_tts_characters"] - before["total_tts_characters"] == len("Before.")
     assert after["total_stt_seconds"] == before["total_stt_seconds"]
+
+
+def test_end_of_an_organization_leaves_no_object(store: Store, platform: Platform) -> None:
+    """Also none that no row names, as a killed worker leaves one."""
+    code = (
+        "import io; from accounts.models import Organization; from common import storage;"
+        "from retention import services;"
+        "o = Organization.objects.create(name='Gone', slug='gone'); key = storage.new_key(o.id, 'tts', '.wav');"
+        "storage.save(key, io.BytesIO(b'stray')); services.delete_organization(organization=o)"
+    )
+    before = store.keys()
+    env = environment(platform.data_dir, **store.settings)
+    done = manage("shell", "-v", "0", "-c", code, env=env)
+    assert done.returncode == 0, done.stderr
+    assert store.keys() == before

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
+import httpx
+import pytest
+
+from analytics import quota
+from analytics.models import QuotaPeriod, UsageRecord
 from ml import runtime as ml_runtime
-from tests.api.support import assert_nothing_was_kept, decode
+from tests.api.support import assert_nothing_was_kept, decode, silence
 from tests.conftest import OWNED_AUDIO, Tenant, error_of
 from tests.models.support import models
 
@@ -38,6 +44,7 @@ def test_transcribe_shows_every_stage_and_keeps_nothing(tenant: Tenant) -> None:
     assert outputs["truecase"]["texts"] != outputs["recognise"]["texts"]
     assert " ".join(outputs["itn"]["texts"]) == body["text"]
     assert meta["routing"]["model"] == body["model_used"]
+    assert billed(tenant).audio_seconds == pytest.approx(body["duration_seconds"])
     assert_nothing_was_kept(tenant)
 
 
@@ -55,7 +62,34 @@ def test_synthesize_shows_every_chunk_and_keeps_nothing(tenant: Tenant) -> None:
     assert abs(sound.seconds - body["duration_seconds"]) < 0.05
     assert len(body["meta"]["chunks"]) == 2
     assert body["meta"]["voice"]["model"] == "espeak-ng"
+    assert billed(tenant).characters == len("Good morning. How are you?")
     assert_nothing_was_kept(tenant)
+
+
+def test_what_runs_is_metered(tenant: Tenant) -> None:
+    """Nobody gets past a quota by the operators' door."""
+    quota.set_quota(organization=tenant.organization, monthly_characters=20, monthly_audio_seconds=2)
+    admin = tenant.user("admin")
+
+    def hear() -> httpx.Response:
+        return admin.post("//ml/stt/transcribe", files={"file": ("s.wav", silence(1.5))})
+
+    assert admin.post("//ml/tts/synthesize", json={"text": "Fifteen letters"}).status_code == 200
+    error_of(admin.post("//ml/tts/synthesize", json={"text": "Fifteen letters"}), 402, "quota_exceeded")
+    error_of(admin.post("//ml/stt/transcribe", files={"file": ("a.wav", b"noise" * 99)}), 422)
+    assert hear().status_code == 200
+    error_of(hear(), 402, "quota_exceeded")
+    period = QuotaPeriod.objects.get(organization=tenant.organization)
+    assert (period.used_characters, period.used_audio_seconds) == (15, Decimal("1.5"))
+    assert (period.reserved_characters, period.reserved_audio_seconds) == (0, 0)
+    assert UsageRecord.objects.filter(organization=tenant.organization).count() == 2
+
+
+def billed(tenant: Tenant) -> UsageRecord:
+    """The one record of what was used, taken away."""
+    row = UsageRecord.objects.get(organization=tenant.organization)
+    UsageRecord.objects.filter(id=row.id).delete()
+    return row
 
 
 def test_initialize_installs_and_warms(tenant: Tenant, folder: Callable[..., Path]) -> None:
