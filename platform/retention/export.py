@@ -15,7 +15,7 @@ from analytics.models import Quota, QuotaPeriod, Reservation, UsageRecord
 from audit.models import AuditEntry
 from common import errors, storage
 from jobs.models import Batch, EventListener, IdempotencyRecord
-from models_registry.models import EvaluationManifest
+from models_registry.models import EvaluationManifest, Rollout, RolloutSample
 from openai_api.models import OpenAIAlias
 from retention.models import DeletionRecord
 from stt.models import AudioFile, ShadowTranscription, SttJob, Transcription, TranscriptionDefaults
@@ -42,6 +42,8 @@ EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     "quota.jsonl": (Quota, ()),
     "quota_periods.jsonl": (QuotaPeriod, ()),
     "evaluation_manifests.jsonl": (EvaluationManifest, ()),
+    "rollouts.jsonl": (Rollout, ()),
+    "rollout_samples.jsonl": (RolloutSample, ()),
     "deletions.jsonl": (DeletionRecord, ()),
 }
 LEFT_OUT: tuple[type[Model], ...] = (IdempotencyRecord, EventListener, Reservation)
