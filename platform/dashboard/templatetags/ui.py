@@ -54,7 +54,7 @@ def _new_id(kind: str) -> str:
 def icon(name: str, px: int = 16) -> SafeString:
     """A drawing of the sprite (scripts/icons.txt names them). A word always stands beside it, or in a label."""
     return format_html(
-        '<svg class="icon" width="{}" height="{}" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>',
+        '<svg class="icon" width="{}" height="{}" aria-hidden="true"><use href="{}#{}"></use></svg>',
         px, px, static("vendor/lucide/sprite.svg"), name,
     )  # fmt: skip
 
