@@ -75,7 +75,7 @@ TABLE = {
     "POST /api/v1/stt/batch-transcribe":     "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "POST /api/v1/tts/jobs/{job_id}/retry":  "401 403 409 409 409 404 409 403 401 401",
     "POST /api/v1/stt/jobs/{job_id}/retry":  "401 403 409 409 409 404 409 403 401 401",  # a job that succeeded
-    "PATCH /api/v1/stt/jobs/{job_id}":       "401 403 400 400 400 404 400 403 401 401",  # silence has no segments
+    "PATCH /api/v1/stt/jobs/{job_id}":       "401 403 409 409 409 404 409 403 401 401",  # it has no transcription
     "GET /api/v1/stt/jobs":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /api/v1/stt/jobs/{job_id}":         "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
     "DELETE /api/v1/stt/jobs/{job_id}":      "401 403 2xx 2xx 2xx 404 2xx 403 401 401",

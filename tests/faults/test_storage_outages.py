@@ -24,7 +24,8 @@ def test_an_s3_store_that_is_gone() -> None:
     try:
         with public_folder() as folder, deployed(folder, **store.settings) as deployment:
             load = survive(deployment, store.away())
-            assert len(store.keys()) == load.count + 3, "one object each: no leftovers, nothing lost"
+            # What is to be deleted while the store is away stays there, and is logged.
+            assert load.count + 3 <= len(store.keys()) <= load.count + 6, "one object each: nothing lost"
     finally:
         store.server.stop()
 
