@@ -48,6 +48,8 @@ class Monitor:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._beaten_at = 0.0
+        self.stopping = False
+        """Whether this process ends: queued jobs that are stopped go back to the queue, others have failed."""
 
     @contextmanager
     def watching(
@@ -58,6 +60,8 @@ class Monitor:
         `cancel` may be set late, after the job has ended: it must not be shared with other jobs.
         """
         watch = Watch(job, cancel, client_left)
+        if self.stopping:
+            cancel.set()
         with self._lock:
             self._watches.add(watch)
             if self._thread is None:
@@ -70,13 +74,12 @@ class Monitor:
             with self._lock:
                 self._watches.discard(watch)
 
-    def cancel_all(self) -> list[Job]:
-        """Stops all computing here, for a process that ends; the jobs concerned."""
+    def stop_all(self) -> None:
+        """Stops all computing here, for a process that ends."""
+        self.stopping = True
         with self._lock:
-            watches = list(self._watches)
-        for watch in watches:
-            watch.cancel.set()
-        return [watch.job for watch in watches]
+            for watch in self._watches:
+                watch.cancel.set()
 
     def _run(self) -> None:
         while True:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from importlib import import_module
 
@@ -19,7 +21,7 @@ from analytics.models import Reservation
 from common import context, errors, outages
 from jobs import selectors, services
 from jobs.models import MODELS, UNFINISHED, Job, JobStatus
-from jobs.monitor import LEASE_SECONDS
+from jobs.monitor import LEASE_SECONDS, monitor
 from ml.errors import Cancelled, EngineFailed, EngineUnavailable, MlError
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ LONGEST_WAIT_SECONDS = 60
 """Until a job is tried again that could not be run."""
 ROWLESS_LIFETIME = timedelta(hours=6)
 """Work without a row (`services.without_row`) gives no sign of life; what it reserved is its own for so long."""
+LAST_ATTEMPT_WAIT_SECONDS = 2
 SLOT_WAIT_SECONDS = 2
 """When a job tries again that found as many of its organisation's jobs running as may."""
 
@@ -59,7 +62,8 @@ def run_job(kind: str, job_id: uuid.UUID) -> None:
         if job is not None:
             context.request_id.set(job.request_id)
             context.organization_id.set(str(job.organization_id))
-            _run_claimed(job)
+            with _alone_if_last(job):
+                _run_claimed(job)
     except Later:
         raise
     except Exception:
@@ -116,6 +120,8 @@ def _mark(job: Job) -> bool:
         "heartbeat_at": now,
         "attempts": job.attempts + 1,
         "worker": services.WORKER_NAME,
+        "progress": 0,
+        "stage": "",
     }
     if not free.update(**mark):
         return False
@@ -124,12 +130,34 @@ def _mark(job: Job) -> bool:
     return True
 
 
+_last_attempts = threading.Lock()
+
+
+@contextmanager
+def _alone_if_last(job: Job) -> Iterator[None]:
+    """A process runs one job at a time of those whose last attempt it is; the others come later.
+
+    A job that kills its worker each time takes along what runs beside it. Those are tried again with it, and would
+    fail with it: in the end it dies alone.
+    """
+    if job.attempts < max(2, settings.JOB_MAX_ATTEMPTS):
+        yield
+        return
+    if not _last_attempts.acquire(blocking=False):
+        _hand_back(job, counted=False)
+        raise Later(LAST_ATTEMPT_WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        _last_attempts.release()
+
+
 def _run_claimed(job: Job) -> None:
     runner: Callable[..., object] = import_module(RUNNERS[job.task]).run
     try:
         runner(job=job)
     except Cancelled:
-        if _draining and _hand_back(job, counted=False):
+        if monitor.stopping and _hand_back(job, counted=False):
             log.info("job goes back to the queue: the worker is being stopped", extra={"job_id": str(job.id)})
             raise Later(1) from None
         services.end_cancelled(job)
@@ -193,7 +221,7 @@ def fail_interrupted() -> int:
                 job,
                 status=JobStatus.FAILED,
                 code="interrupted",
-                message="The server was stopped while it ran this job.",
+                message=services.INTERRUPTED,
             )
     return ended
 
@@ -212,12 +240,3 @@ def release_reservations() -> int:
         for job_id in left.values_list("job_id", flat=True)[:1000]:
             released += quota.release(job_id) is not None
     return released
-
-
-_draining = False
-
-
-def drain(on: bool) -> None:
-    """While it is on, jobs whose computing is stopped go back to the queue instead of ending as cancelled."""
-    global _draining  # noqa: PLW0603  (whether this process is being stopped)
-    _draining = on

@@ -24,6 +24,7 @@ from audit import services as audit
 from common import context, db, errors, outages
 from jobs import announcing, selectors
 from jobs.models import MODELS, UNFINISHED, Job, JobStatus
+from jobs.monitor import monitor
 from ml.errors import Cancelled, MlError
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ BATCH_SLOT_SECONDS = 60
 
 PATIENCE_SECONDS, QUEUED_PATIENCE_SECONDS = 15, 300
 """How long the end of a job is tried to be written while the database does not answer."""
+
+INTERRUPTED = "The server was stopped while it ran this job."
 
 SomeJob = TypeVar("SomeJob", bound=Job)
 
@@ -120,6 +123,11 @@ def ending(job: Job) -> Iterator[None]:
     try:
         yield
     except Cancelled:
+        if monitor.stopping:
+            end_without_result(job, status=JobStatus.FAILED, code="interrupted", message=INTERRUPTED)
+            raise errors.Unavailable(
+                "The server is being stopped; send the request again.", code="server_stopping", retry_after_seconds=1
+            ) from None
         end_cancelled(job, code="client_disconnected", message="The client left before the end.")
         raise
     except (MlError, errors.ApiError) as error:

@@ -18,7 +18,7 @@ from procrastinate.middleware import AsyncCallNext
 from procrastinate.worker import Worker
 
 from audit import services as audit
-from common import db, uploads
+from common import db, lifetime, uploads
 from jobs import batches, idempotency, queue
 from jobs.connector import PatientConnector, be_patient
 from jobs.events import listeners
@@ -46,7 +46,7 @@ async def run_worker(
     *, queues: Sequence[str] | None = None, concurrency: int | None = None, stop: asyncio.Event
 ) -> None:
     """Takes jobs until `stop` is set; then gives those that run DRAIN_SECONDS to end, and hands back the rest."""
-    queue.drain(False)
+    monitor.stopping = False
     be_patient(True)
     db.stopping.clear()
     while not stop.is_set():
@@ -177,10 +177,21 @@ async def _drain(working: asyncio.Future[None]) -> None:
     working.cancel()  # procrastinate takes no new jobs, and waits for those under way
     with suppress(asyncio.CancelledError, asyncio.TimeoutError):
         await asyncio.wait_for(asyncio.shield(working), settings.DRAIN_SECONDS)
-    queue.drain(True)
-    monitor.cancel_all()
+    monitor.stop_all()
     with suppress(asyncio.CancelledError, Exception):
         await asyncio.wait_for(working, 10)
+
+
+async def _stop_in_time(stop: asyncio.Event) -> None:
+    """The end of the lifespan is told when all answers have been given: too late for those that take longer.
+
+    From the signal on no more jobs are taken, and requests have DRAIN_SECONDS as jobs have.
+    """
+    while not lifetime.server_is_stopping():
+        await asyncio.sleep(0.2)
+    stop.set()
+    await asyncio.sleep(settings.DRAIN_SECONDS)
+    monitor.stop_all()
 
 
 class Lifespan:
@@ -191,6 +202,7 @@ class Lifespan:
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         stop, working = asyncio.Event(), None
+        stopping = asyncio.ensure_future(_stop_in_time(stop))
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
@@ -203,6 +215,7 @@ class Lifespan:
                 stop.set()
                 if working is not None:
                     await working
+                stopping.cancel()
                 for hook in self._stop:
                     hook()
                 await send({"type": "lifespan.shutdown.complete"})

@@ -17,13 +17,19 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 def short_clip() -> bytes:
     """The beginning of a recording: a recogniser's work, for as little time as can be."""
+    return recording(CLIP_SECONDS)
+
+
+def recording(seconds: float) -> bytes:
+    """So much of somebody who says numbers, again and again."""
     with wave.open(str(OWNED_AUDIO / "numbers.wav")) as source:
         parameters = source.getparams()
-        frames = source.readframes(int(CLIP_SECONDS * source.getframerate()))
+        spoken = source.readframes(source.getnframes())
+    size = int(seconds * parameters.framerate) * parameters.sampwidth * parameters.nchannels
     made = io.BytesIO()
     with wave.open(made, "wb") as target:
         target.setparams(parameters)
-        target.writeframes(frames)
+        target.writeframes((spoken * (size // len(spoken) + 1))[:size])
     return made.getvalue()
 
 

@@ -44,7 +44,7 @@ class Command(BaseCommand):
             lifespan="on",
             proxy_headers=False,
             server_header=False,
-            timeout_graceful_shutdown=10,
+            timeout_graceful_shutdown=settings.DRAIN_SECONDS + 5,
             ws_per_message_deflate=False,  # of sound it saves nothing
         )
         # uvicorn sends itself the signal again when it has shut down; turned into an exit, it lets the embedded
