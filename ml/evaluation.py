@@ -87,6 +87,7 @@ class Evaluation:
     manifest: str
     manifest_sha256: str
     files: tuple[FileResult, ...]
+    verbatim: bool = False  # compared word by word as they were said, not as Whisper's normaliser writes them
 
     @property
     def words(self) -> Errors:
@@ -118,6 +119,7 @@ class Evaluation:
             "cer": _rounded(self.characters.rate),
             "rtf": _rounded(self.rtf),
             "words": asdict(self.words),
+            "verbatim": self.verbatim,
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -194,20 +196,24 @@ def evaluate(
     recordings: Sequence[Recording],
     recognise: Recognise,
     *,
+    verbatim: bool = False,
     progress: Callable[[FileResult], None] | None = None,
 ) -> Evaluation:
-    """Recognises one recording after the other. One that fails counts as all deleted and does not stop the rest."""
+    """Recognises one recording after the other. One that fails counts as all deleted and does not stop the rest.
+
+    verbatim: no more is made equal than case and punctuation, so that spelled digits count one by one.
+    """
     results = []
     for recording in recordings:
-        result = _evaluate(recording, recognise)
+        result = _evaluate(recording, recognise, verbatim)
         results.append(result)
         if progress is not None:
             progress(result)
     digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
-    return Evaluation(model, os.fspath(manifest), digest, tuple(results))
+    return Evaluation(model, os.fspath(manifest), digest, tuple(results), verbatim)
 
 
-def _evaluate(recording: Recording, recognise: Recognise) -> FileResult:
+def _evaluate(recording: Recording, recognise: Recognise, verbatim: bool) -> FileResult:
     hypothesis, audio_seconds, error = "", 0.0, ""
     started = time.perf_counter()
     try:
@@ -215,7 +221,8 @@ def _evaluate(recording: Recording, recognise: Recognise) -> FileResult:
     except MlError as failure:
         error = f"{failure.code}: {failure.message}"
     compute_seconds = time.perf_counter() - started
-    said, heard = (normalise(text, recording.language) for text in (recording.text, hypothesis))
+    write = plain if verbatim else normalise
+    said, heard = (write(text, recording.language) for text in (recording.text, hypothesis))
     return FileResult(
         name=recording.name,
         reference=recording.text,
@@ -256,8 +263,11 @@ _BRACKETED = re.compile(r"[<\[][^>\]]*[>\]]|\([^)]*\)")
 def normalise(text: str, language: str | None) -> str:
     """A text as its words are compared; None: as English is, the language of most manifests that name none."""
     primary = re.split("[-_]", language or "en", maxsplit=1)[0].lower()
-    if primary == "en":
-        return _english()(text).strip()
+    return _english()(text).strip() if primary == "en" else plain(text, language)
+
+
+def plain(text: str, language: str | None = None) -> str:
+    """In lower case, without punctuation and without what stands in brackets; of any language."""
     spoken = _BRACKETED.sub("", text.lower())
     letters = (
         " " if unicodedata.category(character)[0] in "SPZC" else character

@@ -96,10 +96,10 @@ def evaluations(rollout: Rollout) -> list[OnManifest]:
 
 
 def newest_results(row: ModelVersion) -> dict[tuple[str, int], dict[str, Any]]:
-    """By the manifest's hash and the number of recordings that were taken of it."""
+    """By the manifest's hash and the number of recordings that were taken of it; those that were normalised."""
     found = {}
     for result in row.results:
-        if {"manifest_sha256", "files", "wer", "manifest"} <= result.keys():
+        if {"manifest_sha256", "files", "wer", "manifest"} <= result.keys() and not result.get("verbatim"):
             found[result["manifest_sha256"], result["files"]] = result
     return found
 

@@ -16,9 +16,16 @@ from models_registry.models import ModelTask, ModelVersion
 
 
 def evaluate(
-    *, row: ModelVersion, manifest: Path, limit: int | None = None, progress: Callable[[FileResult], None] | None = None
+    *,
+    row: ModelVersion,
+    manifest: Path,
+    limit: int | None = None,
+    verbatim: bool = False,
+    progress: Callable[[FileResult], None] | None = None,
 ) -> Evaluation:
     """Word and character error rates and speed of one version, whether it is active or not.
+
+    What is measured are the words that the model hears: they are not written as numbers, nor punctuated.
 
     The model is loaded before the clock runs. Raises `InvalidRequest` for a manifest that is wrong, `ModelInvalid`.
     """
@@ -28,7 +35,7 @@ def evaluate(
     with db.released(), _installed(row) as trial:
 
         def recognise(recording: Recording) -> tuple[str, float]:
-            options = TranscriptionOptions(model=row.name, language_hint=recording.language)
+            options = TranscriptionOptions(model=row.name, language_hint=recording.language, itn=False, punctuate=False)
             transcript = stt.transcribe(recording.audio, options, trial=trial)
             if transcript.stages and transcript.version_used not in ("", row.version):
                 raise EngineFailed(
@@ -42,7 +49,7 @@ def evaluate(
             engines.warm(row.task, row.name)
         if row.is_embedded:
             recognise(recordings[0])  # starts its processes
-        return evaluation.evaluate(row.reference, manifest, recordings, recognise, progress=progress)
+        return evaluation.evaluate(row.reference, manifest, recordings, recognise, verbatim=verbatim, progress=progress)
 
 
 @contextmanager

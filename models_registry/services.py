@@ -75,6 +75,12 @@ def register_embedded() -> list[ModelVersion]:
     ]
 
 
+def ensure_embedded() -> None:
+    """Where nobody has registered them yet: a command may be the first that runs."""
+    if not ModelVersion.objects.filter(version=EMBEDDED_VERSION).exists():
+        register_embedded()
+
+
 def _upsert_embedded(*, task: str, family: str, name: str, engine: str, languages: list[str]) -> ModelVersion:
     fields = {"family": family, "engine": engine, "languages": languages, "is_active": True}
     fields["status"] = ModelStatus.READY

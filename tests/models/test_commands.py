@@ -152,6 +152,21 @@ def test_evaluate_compares_models_and_keeps_the_results(folder: Callable[..., Pa
     models("verify", "tiny")
 
 
+def test_verbatim_counts_spelled_digits_one_by_one(tmp_path: Path) -> None:
+    manifest = tmp_path / "m.jsonl"
+    shutil.copy(OWNED_AUDIO / "numbers.wav", tmp_path)
+    said = "one two three four five six seven eight nine ten"
+    manifest.write_text(json.dumps({"audio": "numbers.wav", "text": said, "language": "en"}))
+    counted = []
+    for option in (), ("--verbatim",):
+        out = tmp_path / "out.json"
+        models("evaluate", *option, "--model", "pocketsphinx-en-us", "--manifest", manifest, "--json", out)
+        (result,) = json.loads(out.read_text())
+        counted.append((result["verbatim"], result["words"]["total"]))
+    assert counted == [(False, len(normalise(said, "en").split())), (True, 10)]
+    assert counted[0][1] < 10
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

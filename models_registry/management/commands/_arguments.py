@@ -191,6 +191,10 @@ def _add_evaluating(actions: Any) -> None:
     parser.add_argument("--compare", nargs="+", metavar="NAME[@VERSION]", help="several, side by side")
     parser.add_argument("--manifest", type=Path, required=True, help="JSON lines: audio, text, language")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N recordings")
+    parser.add_argument(
+        "--verbatim", action="store_true",
+        help="compare words as they were said, not as Whisper's normaliser writes them: for spelled digits and letters",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
 
 

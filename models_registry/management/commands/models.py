@@ -37,6 +37,7 @@ class Command(RolloutActions):
     def handle(self, *args: Any, **options: Any) -> None:
         action: Callable[[dict[str, Any]], None] = getattr(self, f"_{options['action']}")
         try:
+            services.ensure_embedded()
             action(options)
         except (MlError, ApiError) as error:
             raise CommandError(error.message) from None
@@ -200,7 +201,11 @@ class Command(RolloutActions):
                     progress(1)
 
                 evaluation = evaluating.evaluate(
-                    row=row, manifest=options["manifest"], limit=options["limit"], progress=count
+                    row=row,
+                    manifest=options["manifest"],
+                    limit=options["limit"],
+                    verbatim=options["verbatim"],
+                    progress=count,
                 )
             services.save_evaluation(row=row, evaluation=evaluation)
             evaluations.append(evaluation)
