@@ -22,6 +22,9 @@ from typing import Any
 from ml.artifacts import MANIFEST, MAX_MANIFEST_BYTES, check_name
 from ml.errors import EngineUnavailable, ModelInvalid, UnknownModel
 
+# The library would tell the hub which tools run here; it reads this when it is imported, which is later.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
 DEFAULT_ENDPOINT = "https://huggingface.co"
 TIMEOUT_SECONDS = 20.0
 

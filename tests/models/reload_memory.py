@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 CLIP = Path(__file__).resolve().parent.parent / "audio" / "weather.flac"
-THREADS, RELOADS, REQUESTS_BETWEEN = 8, 12, 10
+THREADS, RELOADS, REQUESTS_BETWEEN = 8, 10, 8
 
 
 def main(folder: Path) -> None:

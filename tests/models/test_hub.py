@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +15,7 @@ from django.core.management.base import CommandError
 from models_registry import folders
 from models_registry.models import ModelVersion
 from tests.models.support import Hub, Repository, hub, models
+from tests.platform_process import ROOT
 
 SENT_BYTES = 12_000_000
 KEPT_BYTES = 10 * 1024 * 1024
@@ -141,3 +146,17 @@ def test_pulls_a_model_folder_as_its_manifest_says(local_hub: Hub, folder) -> No
     row = ModelVersion.objects.get(name="own")
     assert (row.version, row.is_active) == ("7", True)
     assert row.source.startswith(f"{local_hub.url}/someone/own/tree/")
+
+
+def test_the_hub_is_told_nothing_but_what_is_wanted(local_hub: Hub) -> None:
+    """In a process of its own, for the library reads its settings when it is imported."""
+    command = [sys.executable, "-c", "from ml import hub; hub.find('someone/Tiny-Whisper')"]
+    kept = {name: value for name, value in os.environ.items() if name != "HF_HUB_DISABLE_TELEMETRY"}
+    done = subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {request.path for request in local_hub.requests} == {"/api/models/someone/Tiny-Whisper"}
+
+
+def test_signed_addresses_are_not_logged() -> None:
+    for client in ("httpx", "httpx2"):
+        assert not logging.getLogger(client).isEnabledFor(logging.INFO)

@@ -103,9 +103,13 @@ class Command(RolloutActions):
             name=options["model"],
             overrides=overrides,
             progress=self._shows_progress(options),
-            tell=self.stderr.write,
+            tell=self._tell,
         )
         return self._installed(row, options)
+
+    def _tell(self, line: str) -> None:
+        """For people, and not in red: no problem is meant. Standard output is for what programs read."""
+        self.stderr.write(line, style_func=str)
 
     def _import(self, options: dict[str, Any]) -> None:
         source: Path = options["source"]

