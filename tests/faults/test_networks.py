@@ -52,9 +52,13 @@ def site() -> Iterator[Site]:
 def test_two_machines_share_a_queue_and_one_is_cut_off(site: Site) -> None:
     workers = {site.start_worker(machine).pid: machine for machine in site.machines}
     load = Load(site.deployment)
-    load.add(20)
-    assert load.wait_until_ended(90) == {"succeeded": load.count}
-    ran = {site.worker_of("tts", job_id) for job_id in load.jobs["tts"]}
+    ran: set[int] = set()
+    for _ in range(5):  # one may be ready, and done with the first ones, before the other has started
+        load.add(20)
+        assert load.wait_until_ended(90) == {"succeeded": load.count}
+        ran = {site.worker_of("tts", job_id) for job_id in load.jobs["tts"]}
+        if ran == set(workers):
+            break
     assert ran == set(workers), "both had their share"
 
     job_id = site.queued(LONG_TEXT)

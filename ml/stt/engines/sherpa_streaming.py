@@ -17,7 +17,7 @@ from ml.stt.engines import checks, sherpa
 from ml.stt.engines.base import EngineCapabilities, Hypothesis, Window
 from ml.stt.engines.options import spoken_languages
 from ml.stt.engines.sherpa import Plan, find_file
-from ml.stt.engines.sherpa_offline import transducer_arguments
+from ml.stt.engines.sherpa_offline import language_model_arguments, transducer_arguments
 from ml.stt.engines.streaming import Step, StepQueue
 from ml.types import PcmSamples
 
@@ -61,6 +61,7 @@ def load(folder: ModelFolder) -> SherpaStreaming:
     checks.require_metadata(encoder, ENCODER_METADATA[kind])
     arguments, tokens = transducer_arguments(folder, settings)
     arguments |= {"model_type": kind, "enable_endpoint_detection": False}  # ml.stt.live finds the pauses
+    arguments |= language_model_arguments(folder, settings, streaming=True)
     plan = Plan("OnlineRecognizer", "from_transducer", arguments)
     sherpa.try_plan(folder, plan)
     return SherpaStreaming(plan, able, sherpa.hotword_letters(tokens, settings))
