@@ -13,6 +13,7 @@ from common.serializers import StrictSerializer
 from ml.audio.stream import ENCODINGS, MAX_RATE, MIN_RATE
 from ml.stt import live
 from ml.types import Word
+from stt.live.listening import Start
 
 MAX_HOTWORDS = 200
 CONTROLS = ("finalize", "keepalive", "stop")
@@ -52,15 +53,6 @@ class StartSerializer(StrictSerializer):
     silence_seconds = serializers.FloatField(min_value=0.1, max_value=5.0, required=False)
     max_utterance_seconds = serializers.FloatField(min_value=2.0, max_value=30.0, required=False)
     utterance_end_seconds = serializers.FloatField(min_value=0.2, max_value=30.0, required=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How to hear. `options` are those that the request names, for `stt.services.with_defaults`."""
-
-    options: dict[str, Any]
-    sound: dict[str, Any]  # encoding, sample_rate, interim_results
-    endpointing: live.Endpointing
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""A session of the recognition socket as the database knows it: a job that grows while somebody speaks.
+"""A live session as the database knows it: a job that grows while somebody speaks.
 
-Everything here may block on the database: the socket calls it in threads.
+Everything here may block on the database: `listening` calls it in threads.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import uuid
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict
+from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db import IntegrityError, connection
 
 from accounts.actors import Actor
 from analytics import quota
@@ -27,7 +28,6 @@ from ml.stt import live
 from ml.types import Segment, TranscriptionOptions
 from retention import services as retention
 from stt import services
-from stt.live.protocol import Start
 from stt.models import SttJob, Transcription
 
 RESERVED_SECONDS = 15
@@ -131,21 +131,28 @@ class LiveJob:
         )
 
 
-def open_job(*, actor: Actor, start: Start, session_id: uuid.UUID | None) -> LiveJob:
+def open_job(*, actor: Actor, options: dict[str, Any], session_id: uuid.UUID | None) -> LiveJob:
     """A session whose job row says that it runs. session_id: of a client token, which opens one session only.
 
     Raises `ml.errors.InvalidRequest` and its kinds, QuotaExceeded where nothing is left, RateLimited where too many of
     the organisation's jobs run; then there is no job.
     """
-    options = services.with_defaults(actor=actor, options=start.options)
-    services.verify(options)
+    wanted = services.with_defaults(actor=actor, options=options)
+    services.verify(wanted)
     quota.require_left(actor.organization, SttJob.task)
     if session_id is not None and SttJob.objects.filter(id=session_id).exists():
-        raise errors.PermissionDenied("This client token has been used.", code="client_token_used")
-    job = SttJob(**jobs.credentials(actor), **jobs.running_now(), options=services.kept_options(options))
+        raise _used()
+    job = SttJob(**jobs.credentials(actor), **jobs.running_now(), options=services.kept_options(wanted))
     if session_id is not None:
         job.id = session_id
-    return LiveJob(jobs.create(job), options)
+    try:
+        return LiveJob(jobs.create(job), wanted)
+    except IntegrityError:  # two came with one token at the same moment
+        raise _used() from None
+
+
+def _used() -> errors.PermissionDenied:
+    return errors.PermissionDenied("This client token has been used.", code="client_token_used")
 
 
 def _end_of(error: BaseException | None) -> tuple[str, str, str]:
