@@ -14,6 +14,7 @@ from django.utils import timezone
 from procrastinate import sql
 
 from jobs.connector import _QUICK
+from tests.test_workers import enqueue
 
 MANY = 20_000
 
@@ -111,3 +112,37 @@ def pages(queue: str) -> int:
     run(query, queue)
     lines = "\n".join(row[0] for row in run(f"EXPLAIN (ANALYZE, BUFFERS) {query}", queue))
     return sum(int(number) for number in re.findall(r"(?:hit|read)=(\d+)", lines.partition("Planning")[0]))
+
+
+def test_organizations_take_turns(database: None) -> None:
+    """Whoever has queued many does not keep others waiting; within an organisation the order is kept."""
+    large, small = enqueue(6), enqueue(2)  # of an organisation each
+    late = enqueue(1)
+    names = {job.id: name for name, jobs in (("a", large), ("b", small), ("c", late)) for job in jobs}
+    try:
+        order = order_of(names)
+        assert sorted(order[:3]) == ["a", "b", "c"]
+        assert sorted(order[3:5]) == ["a", "b"]
+        assert order[5:] == "aaaa"
+        ours = [job.id for job in large]
+        assert [job_id for job_id in queued_ids(names) if job_id in ours] == ours
+        # Those who come when the queue has moved on do not come before all who wait.
+        run(
+            "DELETE FROM procrastinate_jobs WHERE args->>'job_id' = ANY(%s)",
+            [str(job_id) for job_id in queued_ids(names)[:5]],
+        )
+        names |= {job.id: "d" for job in enqueue(2)}
+        assert order_of(names) == "adadaa"
+    finally:
+        run("DELETE FROM procrastinate_jobs WHERE args->>'job_id' = ANY(%s)", [str(job_id) for job_id in names])
+
+
+def queued_ids(names: dict[object, str]) -> list[uuid.UUID]:
+    """The jobs, as workers will take them."""
+    rows = run("SELECT args->>'job_id' FROM procrastinate_jobs WHERE status = 'todo' AND args->>'job_id' = ANY(%s) "
+               "ORDER BY priority DESC, id", [str(job_id) for job_id in names])  # fmt: skip
+    return [uuid.UUID(job_id) for (job_id,) in rows]
+
+
+def order_of(names: dict[object, str]) -> str:
+    return "".join(names[job_id] for job_id in queued_ids(names))

@@ -48,6 +48,7 @@ class Job(OrganizationOwned):
     custom_id = models.CharField(max_length=100, blank=True)
     request_id = models.CharField(max_length=128, blank=True)
     is_async = models.BooleanField(default=False, help_text="Queued, rather than run while its client waits.")
+    turn = models.PositiveIntegerField(default=0, help_text="Its place in the queue: organisations take turns.")
     attempts = models.PositiveSmallIntegerField(default=0, help_text="How often a worker has taken it.")
     worker = models.CharField(max_length=128, blank=True, help_text="host:process that runs it.")
     heartbeat_at = models.DateTimeField(null=True, blank=True)

@@ -19,7 +19,7 @@ from django.utils import timezone
 from analytics import quota
 from analytics.models import Reservation
 from common import context, errors, outages
-from jobs import selectors, services
+from jobs import selectors, services, turns
 from jobs.models import MODELS, UNFINISHED, Job, JobStatus
 from jobs.monitor import LEASE_SECONDS, monitor
 from ml.errors import Cancelled, EngineFailed, EngineUnavailable, MlError
@@ -34,8 +34,6 @@ LONGEST_WAIT_SECONDS = 60
 ROWLESS_LIFETIME = timedelta(hours=6)
 """Work without a row (`services.without_row`) gives no sign of life; what it reserved is its own for so long."""
 LAST_ATTEMPT_WAIT_SECONDS = 2
-SLOT_WAIT_SECONDS = 2
-"""When a job tries again that found as many of its organisation's jobs running as may."""
 
 
 class Later(Exception):
@@ -52,7 +50,7 @@ def enqueue(job: Job) -> None:
 
     if not connection.in_atomic_block:
         raise RuntimeError("A job's row and task are written in one transaction.")
-    run.configure(queue=job.task).defer(kind=job.task, job_id=str(job.id))
+    run.configure(queue=job.task, priority=-job.turn).defer(kind=job.task, job_id=str(job.id))
 
 
 def run_job(kind: str, job_id: uuid.UUID) -> None:
@@ -106,7 +104,7 @@ def _take(job: Job) -> bool:
     with transaction.atomic():
         services.lock_organization(job.organization_id)
         if selectors.count_running(job.organization_id, but=job.id) >= limit:
-            raise Later(SLOT_WAIT_SECONDS)
+            raise Later(turns.put_off_seconds(job, limit))
         return _mark(job)
 
 

@@ -22,7 +22,7 @@ from analytics import quota
 from analytics import services as usage
 from audit import services as audit
 from common import context, db, errors, outages
-from jobs import announcing, selectors
+from jobs import announcing, selectors, turns
 from jobs.models import MODELS, UNFINISHED, Job, JobStatus
 from jobs.monitor import monitor
 from ml.errors import Cancelled, MlError
@@ -77,6 +77,8 @@ def create(job: SomeJob, *, wanted: quota.Amounts = quota.Amounts()) -> SomeJob:
         with transaction.atomic():
             if limits.concurrent_jobs is not None and job.status == JobStatus.PROCESSING:
                 _take_slot(job.organization_id, limits.concurrent_jobs)
+            if job.is_async:
+                job.turn = turns.next_turn(job)
             job.save(force_insert=True)
             if wanted:
                 quota.reserve(job, wanted)
@@ -156,7 +158,7 @@ def succeed(job: SomeJob, *, metered: usage.Metered, save_result: Callable[[], N
     def write() -> None:
         save_result()
         usage.record(job=job, metered=metered)
-        announcing.ended(job)
+        _ended(job)
 
     if not _end(job, write):
         raise Cancelled("The job was cancelled or deleted while it ran.")
@@ -182,7 +184,7 @@ def end_without_result(
 
     def write() -> None:
         usage.record(job=job, metered=metered or usage.Metered())
-        announcing.ended(job)
+        _ended(job)
 
     return _end(job, write, patience_seconds)
 
@@ -204,9 +206,16 @@ def cancel(job: Job, *, actor: Actor | None) -> bool:
             setattr(job, field, value)
         if queued:
             usage.record(job=job, metered=usage.Metered())
-        announcing.ended(job)
+        _ended(job)
         audit.record(actor=actor, action="job.cancelled", target=job)
     return True
+
+
+def _ended(job: Job) -> None:
+    """In the transaction that ends it: whoever listens is told, and whoever waits for its slot is called."""
+    announcing.ended(job)
+    if quota.limits_of(job.organization).concurrent_jobs is not None:
+        turns.call_next(job.organization_id)
 
 
 def delete(job: Job, *, actor: Actor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from django.core import mail
 from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
 
 from analytics import quota
 from analytics.models import QuotaPeriod, Reservation, UsageRecord
@@ -288,6 +290,31 @@ def test_queued_jobs_and_batches_wait_for_their_turn(tenant: Tenant) -> None:
     rows = list(TtsJob.objects.filter(id__in=queued))
     assert {row.attempts for row in rows} == {1}  # waiting is no attempt
     _assert_never_more_than(1, rows)
+
+
+def test_many_that_must_wait_keep_nobody_busy(tenant: Tenant, other_tenant: Tenant) -> None:
+    """One slot, held by a long job: the others are looked at seldom, and called one after the other when it is free."""
+    limit(tenant, max_concurrent_jobs=1)
+    client = tenant.key("tts")
+    long = speak(client, LONG_TEXT, **{"async": True}).json()["job_id"]
+    until(lambda: client.get(f"/tts/jobs/{long}").json()["status"] == "processing")
+    items = [{"text": f"Short {n}."} for n in range(100)]
+    batch_id = client.post("/tts/synthesize-batch", json={"items": items, "async": True}).json()["batch_id"]
+    ids = [str(job_id) for job_id in TtsJob.objects.filter(batch_id=batch_id).values_list("id", flat=True)]
+    tasks = ProcrastinateJob.objects.filter(args__job_id__in=ids)
+    until(lambda: not tasks.filter(scheduled_at=None).exists(), 60)
+    other = speak(other_tenant.key("tts"), **{"async": True}).json()["job_id"]
+    assert finished(other_tenant.key("tts"), f"/tts/jobs/{other}")["status"] == "succeeded"  # nobody else waits
+    waits = sorted(task.scheduled_at for task in tasks)
+    assert waits[-1] - waits[0] > timedelta(seconds=15)  # 99 places at a quarter of a second
+
+    client.delete(f"/tts/jobs/{long}")
+    rows = TtsJob.objects.filter(batch_id=batch_id)
+    until(lambda: not rows.exclude(status="succeeded").exists(), 120)
+    _assert_never_more_than(1, list(rows))
+    spans = sorted((row.started_at, row.finished_at) for row in rows)
+    idle = sum(((after[0] - before[1]).total_seconds() for before, after in itertools.pairwise(spans)), 0.0)
+    assert idle / len(spans) < 1  # called, rather than looking for themselves
 
 
 def _assert_never_more_than(most: int, jobs: list[TtsJob]) -> None:
