@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
@@ -51,24 +52,40 @@ class PatientConnector(PsycopgConnector):
             reconnect_timeout=CONNECT_SECONDS,  # its pauses double: they would soon outlast the outage
         )
         self.workers: set[int] = set()
+        self._away_at = float("-inf")
 
     async def execute_query_async(self, query: Any, **arguments: Any) -> None:
         ask = super().execute_query_async
-        return await _persistently(lambda: ask(_QUICK.get(query, query), **arguments))
+        return await self._persistently(lambda: ask(_QUICK.get(query, query), **arguments))
 
     async def execute_query_one_async(self, query: Any, **arguments: Any) -> dict[str, Any]:
         if query == sql.queries["fetch_job"]:
             self.workers.add(arguments["worker_id"])
         ask = super().execute_query_one_async
-        return await _persistently(lambda: ask(_QUICK.get(query, query), **arguments))
+        return await self._persistently(lambda: ask(_QUICK.get(query, query), **arguments))
 
     async def execute_query_all_async(self, query: Any, **arguments: Any) -> list[dict[str, Any]]:
         ask = super().execute_query_all_async
-        return await _persistently(lambda: ask(query, **arguments))
+        return await self._persistently(lambda: ask(query, **arguments))
 
     async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
         listen = super().listen_notify
-        return await _persistently(lambda: listen(on_notification, channels))
+        return await self._persistently(lambda: listen(on_notification, channels))
+
+    def was_away_within(self, seconds: float) -> bool:
+        """Whether the database was: nobody could give it a sign of life."""
+        return time.monotonic() - self._away_at < seconds
+
+    async def _persistently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await ask()
+            except ConnectorException as error:
+                if not _patient or not _connection_lost(error):
+                    raise
+                log.warning("the queue's database does not answer; asking again: %s", _reason(error))
+            self._away_at = time.monotonic()
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def _configure(connection: psycopg.AsyncConnection) -> None:
@@ -95,17 +112,6 @@ _QUICK = dict((_without_waiting("fetch_job", "jobs_fetch_task"), _without_waitin
 """What a crash of PostgreSQL may undo without harm. A worker takes one task after the other, so it would wait for the
 disk at each. The taking becomes durable with the job's claim, which is committed after it and does wait; a task that is
 there again after its job has ended finds that it has."""
-
-
-async def _persistently(ask: Callable[[], Awaitable[T]]) -> T:
-    while True:
-        try:
-            return await ask()
-        except ConnectorException as error:
-            if not _patient or not _connection_lost(error):
-                raise
-            log.warning("the queue's database does not answer; asking again: %s", _reason(error))
-        await asyncio.sleep(PAUSE_SECONDS)
 
 
 def _connection_lost(error: BaseException) -> bool:

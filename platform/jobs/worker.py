@@ -65,7 +65,7 @@ async def _work(queues: Sequence[str] | None, concurrency: int) -> None:
     connector = await asyncio.get_running_loop().run_in_executor(None, PatientConnector)
     running = _Running(connector)
     async with app.with_connector(connector).open_async() as worker_app:
-        recovering = asyncio.ensure_future(_recover(worker_app, running))
+        recovering = asyncio.ensure_future(_recover(worker_app, running, connector))
         try:
             async with asyncio.TaskGroup() as group:  # when one fails the other stops, and both connect again
                 groups = ((SPEECH_QUEUES, concurrency), (BACKGROUND_QUEUES, BACKGROUND_CONCURRENCY), (SHADOW_QUEUES, 1))
@@ -127,14 +127,20 @@ async def _take(worker_app: App, queues: list[str], concurrency: int, running: _
     raise ConnectionError("The worker stopped by itself.")  # as it does when a part of it fails; it raises nothing
 
 
-async def _recover(worker_app: App, running: _Running) -> None:
-    """Gives the tasks of workers that died to others. Every worker does this; whoever comes second changes nothing."""
+async def _recover(worker_app: App, running: _Running, connector: PatientConnector) -> None:
+    """Gives the tasks of workers that died to others. Every worker does this; whoever comes second changes nothing.
+
+    After an outage of the database all seem to have died: they have the time of a lease to say that they live.
+    """
     manager, loop = worker_app.job_manager, asyncio.get_running_loop()
     purged_at = float(-PURGE_SECONDS)
     while True:
         await asyncio.sleep(LEASE_SECONDS / 2)
         try:
-            for task in await manager.get_stalled_jobs(seconds_since_heartbeat=LEASE_SECONDS):
+            stalled = await manager.get_stalled_jobs(seconds_since_heartbeat=LEASE_SECONDS)
+            if connector.was_away_within(LEASE_SECONDS):
+                continue
+            for task in stalled:
                 with suppress(ConnectorException):  # another worker was quicker
                     await manager.retry_job(task)
             await running.give_back(worker_app)
