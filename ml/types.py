@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ml.tts.own import OwnVoice
 
 Samples = NDArray[np.float32]
 """Mono audio, shape (samples,), float32 in [-1, 1]."""
@@ -55,6 +58,7 @@ class SynthesisOptions:
     volume: float = 1.0  # linear gain, 0–2
     ssml: bool = False  # the text is SSML 1.1
     sample_rate: int | None = None  # hertz, 8000–48000; None: the engine's own
+    own_voices: tuple[OwnVoice, ...] = ()  # those of the caller's that the request names
 
 
 @dataclass(frozen=True, slots=True)

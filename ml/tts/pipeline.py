@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ml import errors
-from ml.tts import delivery, languages, registry, ssml
+from ml.tts import delivery, languages, own, registry, ssml
 from ml.tts import text as plain
 from ml.tts.engines import espeak
 from ml.tts.listening import Listener
@@ -53,12 +54,14 @@ def synthesize(
     verify(text, options)
     if options.ssml:
         chosen = options.voice is not None
-        items: list[Run | Pause] = ssml.parse(text, voice=voice, chosen=chosen, find_voice=_find_ssml_voice)
+        items: list[Run | Pause] = ssml.parse(
+            text, voice=voice, chosen=chosen, find_voice=functools.partial(_find_ssml_voice, options)
+        )
     else:
         items = [Run(plain.clean(text), Style(voice.id))]
     if not any(isinstance(item, Run) and (item.style.phonemes or plain.is_speakable(item.text)) for item in items):
         raise errors.InvalidRequest("The text has nothing to speak.", param="text")
-    _verify_styles(items)
+    _verify_styles(items, options)
     rate = registry.model(voice.model).capabilities.sample_rate
     parts = _with_pauses(utterances(items, plain.OPENING if streaming else ()))
     listener = Listener(caller) if streaming else None
@@ -72,14 +75,14 @@ def resolve(options: SynthesisOptions) -> Voice:
     """
     if options.voice is None:
         return _default_voice(options)
-    voice = registry.find(options.voice)
+    voice = own.find(options.voice, options)
     if voice is None:
         raise errors.UnknownVoice(f"There is no voice {options.voice[:80]!r}.", param="voice")
     if options.model is not None and registry.model(options.model).name != voice.model:
         raise errors.UnknownVoice(f"The model {options.model} has no voice {voice.id}.", param="voice")
     if options.language is None:
         return voice
-    spoken = _in_language(voice, options.language)
+    spoken = own.in_language(voice, options.language, options) or _in_language(voice, options.language)
     if spoken is None:
         message = f"The voice {voice.id} speaks {voice.language}, not {options.language[:40]!r}."
         raise errors.LanguageNotSupported(message, param="language")
@@ -117,19 +120,23 @@ def verify(text: str, options: SynthesisOptions) -> None:
         raise errors.InvalidRequest(f"The text has more than {MAX_CHARACTERS:,} characters.", param="text")
 
 
-def _verify_styles(items: Iterable[Run | Pause]) -> None:
+def _verify_styles(items: Iterable[Run | Pause], options: SynthesisOptions) -> None:
     """That each voice can do what is asked of it, before the first sentence is spoken."""
     for item in items:
         if isinstance(item, Run):
-            voice = _known(item.style.voice)
+            voice = own.base_of(_known(item.style.voice, options), options)
             delivery.check(item, voice, registry.model(voice.model).capabilities)
 
 
-def _known(voice_id: str) -> Voice:
-    voice = registry.find(voice_id)
+def _known(voice_id: str, options: SynthesisOptions) -> Voice:
+    voice = own.find(voice_id, options)
     if voice is None:  # its model was taken away
         raise errors.UnknownVoice(f"There is no voice {voice_id[:80]!r}.", param="voice")
     return voice
+
+
+def _of_everybody(voice_id: str) -> Voice:
+    return _known(voice_id, SynthesisOptions())
 
 
 # ── Choosing voices ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,16 +165,18 @@ def _in_language(voice: Voice, language: str) -> Voice | None:
     return next(iter(exact + fitting), None)
 
 
-def _find_ssml_voice(name: str | None, language: str | None, gender: str | None, current: str) -> str:
+def _find_ssml_voice(
+    options: SynthesisOptions, name: str | None, language: str | None, gender: str | None, current: str
+) -> str:
     """The voice of an SSML element. A change of language keeps the timbre, as SSML 1.1 section 3.2.1 asks."""
     if name is not None:
-        return resolve(SynthesisOptions(voice=name, language=language)).id
+        return resolve(SynthesisOptions(voice=name, language=language, own_voices=options.own_voices)).id
     if gender not in (None, "male", "female", "neutral"):
         raise errors.InvalidRequest("The gender is male, female or neutral.")
-    voice = _known(current)
+    voice = _known(current, options)
     if language is not None:
-        voice = _speaking(voice, language)
-    return voice.id if gender is None else _of_gender(voice, gender).id
+        voice = own.in_language(voice, language, options) or _speaking(own.base_of(voice, options), language)
+    return voice.id if gender is None else _of_gender(own.base_of(voice, options), gender).id
 
 
 def _speaking(voice: Voice, language: str) -> Voice:
@@ -175,7 +184,7 @@ def _speaking(voice: Voice, language: str) -> Voice:
     if spoken is None:
         return _voice_for(language)
     timbre = voice.id.partition("+")[2]
-    return _known(f"{spoken.id}+{timbre}") if timbre and _takes_timbres(spoken) else spoken
+    return _of_everybody(f"{spoken.id}+{timbre}") if timbre and _takes_timbres(spoken) else spoken
 
 
 def _takes_timbres(voice: Voice) -> bool:
@@ -185,7 +194,7 @@ def _takes_timbres(voice: Voice) -> bool:
 def _of_gender(voice: Voice, gender: str) -> Voice:
     if _takes_timbres(voice):
         base = voice.id.partition("+")[0]
-        return _known(f"{base}+f2" if gender == "female" else base)
+        return _of_everybody(f"{base}+f2" if gender == "female" else base)
     for other in (voice, *registry.model(voice.model).voices):
         if other.gender == gender and languages.primary(other.language) == languages.primary(voice.language):
             return other
@@ -288,11 +297,11 @@ def speak_utterance(
     utterance: Utterance, options: SynthesisOptions, caller: Caller, cancel: threading.Event | None
 ) -> tuple[PcmSamples, int]:
     """By the engine of the utterance's voice: samples, and their rate in hertz."""
-    voice = _known(utterance.voice)
+    utterance, voice, likeness = own.as_model_speaks(utterance, options)
     capabilities = registry.model(voice.model).capabilities
 
     def native(part: Utterance, speed: float, pitch: float) -> PcmSamples:
-        request = registry.SpeechRequest(part, speed, pitch)
+        request = registry.SpeechRequest(part, speed, pitch, likeness)
         return registry.speak(request, voice=voice, caller=caller, cancel=cancel)
 
     if capabilities.ssml:

@@ -17,7 +17,7 @@ from ml.artifacts import ModelFolder
 from ml.residency import ModelSpec, ModelState
 from ml.tts import languages
 from ml.tts.engines import base, espeak
-from ml.tts.engines.base import SpeakerLatents, SynthesizerCapabilities
+from ml.tts.engines.base import Likeness, SynthesizerCapabilities
 from ml.tts.script import Run, Style, Utterance
 from ml.types import Caller, PcmSamples, Voice
 
@@ -50,7 +50,7 @@ class SpeechRequest:
     utterance: Utterance
     speed: float  # times normal
     pitch: float  # semitones
-    latents: SpeakerLatents | None = None
+    likeness: Likeness | None = None
 
 
 _infos: dict[str, ModelInfo] = {}
@@ -211,7 +211,7 @@ def speak_batch(engine: Any, requests: Sequence[SpeechRequest], cancel: threadin
     """The batcher's call of a synthesizer."""
     return [
         engine.speak(
-            request.utterance, speed=request.speed, pitch=request.pitch, cancel=cancel, latents=request.latents
+            request.utterance, speed=request.speed, pitch=request.pitch, cancel=cancel, likeness=request.likeness
         )
         for request in requests
     ]

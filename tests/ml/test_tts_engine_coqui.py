@@ -241,10 +241,10 @@ def test_xtts_speaks_with_stored_and_with_given_latents(xtts):
     assert heard.embedding.shape == (1, 512, 1)
     assert heard.conditioning.shape[0] == 1
     assert heard.conditioning.shape[2] == 64
-    cloned = loaded.speak(say("Hello.", "tiny-xtts:ana"), latents=heard)
+    cloned = loaded.speak(say("Hello.", "tiny-xtts:ana"), likeness=heard)
     assert not np.array_equal(cloned, ana)
     with ThreadPoolExecutor(2) as threads:  # not mixed, and the same as before
-        calls = [threads.submit(loaded.speak, say("Hello.", "tiny-xtts:ana"), latents=who) for who in (None, heard)]
+        calls = [threads.submit(loaded.speak, say("Hello.", "tiny-xtts:ana"), likeness=who) for who in (None, heard)]
         assert [np.array_equal(call.result(), made) for call, made in zip(calls, (ana, cloned), strict=True)] == [
             True,
             True,

@@ -50,7 +50,8 @@ class SynthesizerCapabilities:
     speed: bool = False  # changes its tempo itself
     pitch: bool = False  # changes its pitch itself
     timbres: bool = False  # its voices take variants of timbre: "<voice>+<variant>"
-    cloning: bool = False  # computes and speaks with `SpeakerLatents`
+    cloning: bool = False  # clones voices: a `CloningSynthesizer`
+    adapting: bool = False  # speaks with an `Adaptation`
     max_batch: int = 1  # utterances that one call computes together
     concurrency: int = 1  # calls that run side by side; others wait their turn
     device: str = "cpu"  # or "cuda:<n>"
@@ -62,6 +63,27 @@ class SpeakerLatents:
 
     conditioning: NDArray[np.float32]  # (1, frames, channels): manner and prosody
     embedding: NDArray[np.float32]  # (1, channels, 1): timbre
+
+
+EQUALISER_HZ = tuple(float(hertz) for hertz in (
+    125, 160, 200, 250, 315, 400, 500, 630, 800, 1000, 1250, 1600, 2000, 2500, 3150, 4000, 5000, 6300, 8000,
+))  # fmt: skip
+"""The centres of a third of an octave each (IEC 61260)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """How a synthesiser by rules is made to sound like somebody, as far as it can be."""
+
+    lowest_hz: float  # of the pitch, at the end of a plain statement
+    highest_hz: float  # at its peak
+    formants: float  # times the frequencies of the resonances: those of a short vocal tract are high
+    speed: float  # times the normal tempo
+    equaliser_db: tuple[float, ...]  # gains at `EQUALISER_HZ`
+
+
+Likeness = SpeakerLatents | Adaptation
+"""What makes a voice of a model sound like somebody."""
 
 
 @runtime_checkable
@@ -82,13 +104,13 @@ class Synthesizer(Protocol):
         speed: float = 1.0,
         pitch: float = 0.0,
         cancel: threading.Event | None = None,
-        latents: SpeakerLatents | None = None,
+        likeness: Likeness | None = None,
     ) -> PcmSamples:
         """Speaks a sentence: shape (samples,), int16, at the engine's rate; empty where it has no sounds for it.
 
         Without the capability `ssml` the utterance is one run of plain text, `pause` is not looked at, and speed
-        (times normal) or pitch (semitones) are only given where the engine changes them itself. `latents` replace the
-        voice's timbre. Raises `EngineFailed`, `EngineUnavailable` or `Cancelled`.
+        (times normal) or pitch (semitones) are only given where the engine changes them itself. `likeness` is
+        of a kind that the capabilities promise. Raises `EngineFailed`, `EngineUnavailable` or `Cancelled`.
         """
         ...
 

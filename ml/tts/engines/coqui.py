@@ -23,7 +23,7 @@ from ml import devices, errors
 from ml.artifacts import ModelFolder, ModelManifest
 from ml.tts import languages
 from ml.tts.engines import base, espeak
-from ml.tts.engines.base import Speaker, SpeakerLatents, SynthesizerCapabilities, voices
+from ml.tts.engines.base import Likeness, Speaker, SpeakerLatents, SynthesizerCapabilities, voices
 from ml.tts.engines.turns import Turns
 from ml.tts.script import Utterance
 from ml.types import PcmSamples, Samples, Voice
@@ -222,11 +222,11 @@ class CoquiVits(_Coqui):
         speed: float = 1.0,
         pitch: float = 0.0,
         cancel: threading.Event | None = None,
-        latents: SpeakerLatents | None = None,
+        likeness: Likeness | None = None,
     ) -> PcmSamples:
         import torch
 
-        if latents is not None or pitch:
+        if likeness is not None or pitch:
             raise errors.InvalidRequest("This model clones no voices and changes no pitch.", param="voice")
         voice = self._speakers[utterance.voice].voice
         ids = self._ids(utterance.text, voice)
@@ -319,13 +319,13 @@ class CoquiXtts(_Coqui):
         speed: float = 1.0,
         pitch: float = 0.0,
         cancel: threading.Event | None = None,
-        latents: SpeakerLatents | None = None,
+        likeness: Likeness | None = None,
     ) -> PcmSamples:
         if pitch:
             raise errors.InvalidRequest("This model changes no pitch.", param="pitch")
         voice_id = utterance.voice
-        heard = latents or self._latents.get(self._speakers[voice_id].key)
-        if heard is None:
+        heard = self._latents.get(self._speakers[voice_id].key) if likeness is None else likeness
+        if not isinstance(heard, SpeakerLatents):
             raise errors.InvalidRequest(f"The voice {voice_id} needs a recording to speak like.", param="voice")
         rate = min(_FASTEST, max(_SLOWEST, speed))
         parts = [

@@ -5,12 +5,16 @@ Voices are `espeak:<language>`, and `espeak:<language>+<variant>` with one of th
 
 from __future__ import annotations
 
+import atexit
 import functools
 import math
 import os
 import re
+import shutil
+import tempfile
 import threading
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +22,8 @@ import numpy as np
 from ml import errors
 from ml.tts import languages
 from ml.tts import text as plain
-from ml.tts.engines.base import Gender, SpeakerLatents, SynthesizerCapabilities
+from ml.tts.engines import timbre
+from ml.tts.engines.base import Adaptation, Gender, Likeness, SynthesizerCapabilities
 from ml.tts.engines.espeak_process import SAMPLE_RATE
 from ml.tts.engines.turns import Turns
 from ml.tts.script import Run, Style, Utterance
@@ -90,16 +95,26 @@ def for_language(tag: str) -> Voice | None:
     return None
 
 
-def speak(utterance: Utterance, *, speed: float, pitch: float, cancel: threading.Event | None) -> PcmSamples:
+def speak(
+    utterance: Utterance,
+    *,
+    speed: float,
+    pitch: float,
+    cancel: threading.Event | None,
+    adaptation: Adaptation | None = None,
+) -> PcmSamples:
     """Speaks a sentence: shape (samples,), int16, `sample_rate()`; maybe empty, where the voice has no sounds for it.
 
     speed: times the normal rate; pitch: semitones. Raises `EngineFailed`, `EngineUnavailable` or `Cancelled`.
     """
-    request = _request(utterance, speed, pitch)
+    request = _request(utterance, speed * (adaptation.speed if adaptation else 1.0), pitch)
+    if adaptation is not None:
+        request.update(variant=timbre.variant(adaptation), home=_home_of_variants())
     pool = _pool()
     with _turns().turn(cancel):
         pcm = pool.call("speak", request, cancel=cancel, timeout_seconds=_CALL_SECONDS)
-    return np.frombuffer(pcm, dtype=np.int16)
+    samples = np.frombuffer(pcm, dtype=np.int16)
+    return samples if adaptation is None else timbre.equalise(samples, SAMPLE_RATE, adaptation.equaliser_db)
 
 
 # ── What neural engines borrow ──────────────────────────────────────────────────────────────────────────────────────
@@ -163,6 +178,21 @@ def _pool() -> WorkerPool:
     return WorkerPool("ml.tts.engines.espeak_process:Synthesizer", paths, size=size, memory_bytes=_MEMORY_BYTES)
 
 
+@functools.cache
+def _home_of_variants() -> str:
+    """A folder with the library's data, among which there is room for variants; for the time of this process."""
+    import espeakng_loader
+
+    data = Path(espeakng_loader.get_data_path())
+    home = tempfile.mkdtemp(prefix="espeak-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    Path(home, data.name, "voices", "!v").mkdir(parents=True)
+    for entry in data.iterdir():
+        if entry.name != "voices":
+            Path(home, data.name, entry.name).symlink_to(entry)
+    return home
+
+
 class Espeak:
     """The engine behind the interface that all have."""
 
@@ -173,6 +203,7 @@ class Espeak:
         speed=True,
         pitch=True,
         timbres=True,
+        adapting=True,
         concurrency=os.cpu_count() or 1,
     )
 
@@ -186,11 +217,11 @@ class Espeak:
         speed: float = 1.0,
         pitch: float = 0.0,
         cancel: threading.Event | None = None,
-        latents: SpeakerLatents | None = None,
+        likeness: Likeness | None = None,
     ) -> PcmSamples:
-        if latents is not None:
+        if not (likeness is None or isinstance(likeness, Adaptation)):
             raise errors.InvalidRequest("espeak-ng does not clone voices.", param="voice")
-        return speak(utterance, speed=speed, pitch=pitch, cancel=cancel)
+        return speak(utterance, speed=speed, pitch=pitch, cancel=cancel, adaptation=likeness)
 
     def close(self) -> None:
         """Its processes are shared and stay."""

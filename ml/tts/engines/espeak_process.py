@@ -68,6 +68,7 @@ class Synthesizer:
         except OSError as error:
             raise errors.EngineUnavailable("The library of espeak-ng cannot be loaded.") from error
         # The library copies the path into a short buffer; a relative one always fits.
+        self._data = Path(data).name
         os.chdir(Path(data).parent)
         if self._library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MILLISECONDS, b".", _DO_NOT_EXIT) != SAMPLE_RATE:
             raise errors.EngineUnavailable("espeak-ng does not find its voice data.")
@@ -83,8 +84,9 @@ class Synthesizer:
 
         request: `voice` (file), `text` (with embedded commands), `rate` (words a minute), `volume` (percent), `pitch`
         and `range` (0–99), `phonemes` (whether `[[…]]` is phonemes), `pause` (whether to end
-        with the pause between sentences), and, done to the finished sound, `tempo` (times
-        faster) and `transpose` (times higher).
+        with the pause between sentences), maybe `variant` (the text of a variant's file) and `home` (the
+        folder of data with room for it), and, done to the finished sound, `tempo` (times faster) and `transpose` (times
+        higher).
         """
         return self._forked(lambda: self._synthesize(request))
 
@@ -113,8 +115,7 @@ class Synthesizer:
 
     def _synthesize(self, request: dict[str, Any]) -> bytes:
         library = self._library
-        if library.espeak_SetVoiceByName(request["voice"].encode()):
-            raise errors.EngineFailed("espeak-ng cannot load the voice.")
+        self._load_voice(request["voice"], request.get("variant"), request.get("home", ""))
         library.espeak_ng_SetRandSeed(_SEED)
         for parameter, value in ((_RATE, "rate"), (_VOLUME, "volume"), (_PITCH, "pitch"), (_RANGE, "range")):
             library.espeak_SetParameter(parameter, request[value], 0)
@@ -123,6 +124,25 @@ class Synthesizer:
         if library.espeak_Synth(text, len(text) + 1, 0, 0, 0, flags, None, None) or self._bytes > _MAX_BYTES:
             raise errors.EngineFailed("espeak-ng failed on this text.")
         return self._reshape(b"".join(self._parts), request["tempo"], request["transpose"])
+
+    def _load_voice(self, name: str, variant: str | None, home: str) -> None:
+        """variant: the library reads variants from files among its data alone, which it looks for where the process is;
+        so this fork, whose own the file is, goes where there are others.
+        """
+        if variant is None:
+            return self._set_voice(name)
+        own = f"own{os.getpid()}"
+        file = Path(home, self._data, "voices", "!v", own)
+        os.chdir(home)
+        try:
+            file.write_text(variant)
+            self._set_voice(f"{name}+{own}")
+        finally:
+            file.unlink(missing_ok=True)
+
+    def _set_voice(self, name: str) -> None:
+        if self._library.espeak_SetVoiceByName(name.encode()):
+            raise errors.EngineFailed("espeak-ng cannot load the voice.")
 
     def _reshape(self, pcm: bytes, tempo: float, transpose: float, sample_rate: int = SAMPLE_RATE) -> bytes:
         """Changes tempo and pitch with Sonic, which the library carries for its own fast speech."""

@@ -23,7 +23,7 @@ from ml import devices, errors
 from ml.artifacts import ModelFolder, ModelManifest
 from ml.tts import languages
 from ml.tts.engines import base, espeak
-from ml.tts.engines.base import SpeakerLatents, SynthesizerCapabilities, voices
+from ml.tts.engines.base import Likeness, SynthesizerCapabilities, voices
 from ml.tts.engines.turns import Turns
 from ml.tts.script import Utterance
 from ml.types import PcmSamples, Voice
@@ -110,9 +110,9 @@ class SherpaSynthesizer:
         speed: float = 1.0,
         pitch: float = 0.0,
         cancel: threading.Event | None = None,
-        latents: SpeakerLatents | None = None,
+        likeness: Likeness | None = None,
     ) -> PcmSamples:
-        if latents is not None or pitch:
+        if likeness is not None or pitch:
             raise errors.InvalidRequest("This model clones no voices and changes no pitch.", param="voice")
         request = self._request(utterance, speed, cancel)
         if request is None:
