@@ -10,9 +10,9 @@ TEST_PROCESSES ?= 2
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve
 
-# Two processes, each with a database and a server of its own; a file's tests stay together.
+# Two processes, each with a database and a server of its own; a file's tests stay together, the long files come first.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # On a machine with a CUDA device: compares its results with the CPU's.
 test-gpu: $(VENV)/.installed-dev

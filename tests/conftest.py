@@ -22,6 +22,19 @@ OWNED_AUDIO = ROOT / "tests" / "audio"
 PASSWORD = "correct horse battery"
 
 
+LONG = ("tests/faults/", "tests/training/", "tests/models/", "tests/test_run.py", "tests/dashboard/")
+"""Where a file's few tests take long. They come first: whichever process were left with one would end long after."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of `LONG` a file of each in turn, as some wait most of their time and others compute; then the rest in order."""
+    files = list(dict.fromkeys(item.location[0] for item in items))
+    by_folder = [[file for file in files if file.startswith(prefix)] for prefix in LONG]
+    in_turn = [file for turn in itertools.zip_longest(*by_folder) for file in turn if file]
+    places = {file: place for place, file in enumerate(in_turn)}
+    items.sort(key=lambda item: places.get(item.location[0], len(places)))
+
+
 def speech_data() -> Path | None:
     """The folder of real recordings, where the machine has one."""
     folder = Path(os.environ.get("SPEECH_DATA", ROOT.parent / "shared" / "speech"))
