@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from analytics.models import Quota, QuotaPeriod, Reservation, Task, UsageRecord
 from common import errors
+from observability import metrics
 
 if TYPE_CHECKING:
     from accounts.models import Organization
@@ -205,6 +206,7 @@ def _refusal(limits: Limits, period: QuotaPeriod, more: Amounts, resource: str) 
             return round(float(limits.cost(amounts.characters, amounts.audio_seconds)), 6)
         return float(getattr(amounts, resource)) if resource == "audio_seconds" else amounts.characters
 
+    metrics.quota_refused(resource)
     limit = getattr(limits, resource)
     resets = resets_at(period.month)
     figures = {

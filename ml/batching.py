@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ml import errors
+from ml import errors, observe
 from ml.fair_queue import FairQueue, Work
 from ml.residency import ModelPool, ModelSpec
 from ml.types import Caller, Priority
@@ -187,6 +187,7 @@ class Batcher:
             while not self._has_room(lane, work.caller):
                 if not patient:
                     lane.rejected += 1
+                    observe.tell(observe.ItemRefused(model_id))
                     raise errors.EngineUnavailable("Too many requests are waiting for this model; try again later.")
                 if work.cancel is not None and work.cancel.is_set():
                     raise errors.Cancelled("The request was cancelled.")
@@ -282,13 +283,14 @@ class Batcher:
                 return
             lane.changed.wait(remaining)
 
-    def _compute(self, lane: _Lane, engine: Any, batch: list[Work]) -> None:
+    def _compute(self, lane: _Lane, engine: Any, batch: list[Work], *, again: bool = False) -> None:
         """Settles every future of the batch. A batch that fails is computed again one by one."""
         started = time.perf_counter()
         try:
-            results = _call(engine, batch)
+            with observe.activity("batch", [work.origin for work in batch], model=lane.model_id, size=len(batch)):
+                results = _call(engine, batch)
         except BaseException as error:
-            self._note_end(lane, batch, started)
+            self._note_end(lane, batch, started, failed=not isinstance(error, errors.Cancelled), again=again)
             if len(batch) > 1 and not isinstance(error, errors.EngineFault):
                 log.warning("batch of %d failed, retrying singly: %s", len(batch), error)
                 for work in batch:
@@ -297,7 +299,7 @@ class Batcher:
             for work in batch:
                 self._fail(lane, engine, work, error)
             return
-        self._note_end(lane, batch, started)
+        self._note_end(lane, batch, started, failed=False, again=again)
         with self._lock:
             lane.faults = 0
             lane.succeeded += len(batch)
@@ -311,7 +313,7 @@ class Batcher:
         with self._lock:
             lane.running += 1
             lane.batch_sizes[1] = lane.batch_sizes.get(1, 0) + 1
-        self._compute(lane, engine, [work])
+        self._compute(lane, engine, [work], again=True)
 
     def _fail(self, lane: _Lane, engine: Any, work: Work, error: BaseException) -> None:
         expected = isinstance(error, errors.MlError)
@@ -363,10 +365,13 @@ class Batcher:
         lane.wait_seconds += sum(waits)
         lane.longest_wait_seconds = max(lane.longest_wait_seconds, *waits)
 
-    def _note_end(self, lane: _Lane, batch: list[Work], started: float) -> None:
+    def _note_end(self, lane: _Lane, batch: list[Work], started: float, *, failed: bool, again: bool) -> None:
+        seconds = time.perf_counter() - started
         with self._lock:
             lane.running -= len(batch)
-            lane.compute_seconds += time.perf_counter() - started
+            lane.compute_seconds += seconds
+        waits = () if again else tuple(started - work.enqueued for work in batch)
+        observe.tell(observe.BatchComputed(lane.model_id, len(batch), waits, seconds, failed))
 
 
 def result_of(future: Future[Result], cancel: threading.Event | None = None) -> Result:

@@ -6,6 +6,8 @@ import ctypes
 import functools
 import os
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ml import errors
@@ -61,3 +63,64 @@ def resident_bytes() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
+
+
+# ── GPUs, as the driver's management library sees them ──────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One of the machine's, whoever uses it."""
+
+    number: int  # the driver's; CUDA_VISIBLE_DEVICES does not change it
+    name: str
+    memory_bytes: int
+    used_bytes: int
+    utilization: float  # the share of the last moments in which it computed; 0 where the driver does not say
+
+
+class _Memory(ctypes.Structure):
+    _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
+
+
+class _Utilization(ctypes.Structure):
+    _fields_ = (("gpu", ctypes.c_uint), ("memory", ctypes.c_uint))
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """As they are now; none where there is no NVIDIA driver. Takes some tenths of a millisecond a GPU."""
+    library = _nvml()
+    return tuple(_each_gpu(library)) if library is not None else ()
+
+
+def _each_gpu(library: ctypes.CDLL) -> Iterator[Gpu]:
+    count = ctypes.c_uint()
+    if library.nvmlDeviceGetCount_v2(ctypes.byref(count)):
+        return
+    for number in range(count.value):
+        device, memory, busy = ctypes.c_void_p(), _Memory(), _Utilization()
+        name = ctypes.create_string_buffer(96)
+        if library.nvmlDeviceGetHandleByIndex_v2(number, ctypes.byref(device)):
+            continue
+        if library.nvmlDeviceGetMemoryInfo(device, ctypes.byref(memory)):
+            continue
+        library.nvmlDeviceGetName(device, name, len(name))
+        library.nvmlDeviceGetUtilizationRates(device, ctypes.byref(busy))  # not of slices of a GPU
+        yield Gpu(number, name.value.decode(errors="replace"), memory.total, memory.used, busy.gpu / 100)
+
+
+def driver_version() -> str | None:
+    """Of the NVIDIA driver; None where there is none."""
+    library, text = _nvml(), ctypes.create_string_buffer(81)
+    if library is None or library.nvmlSystemGetDriverVersion(text, len(text)):
+        return None
+    return text.value.decode()
+
+
+@functools.cache
+def _nvml() -> ctypes.CDLL | None:
+    try:
+        library = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return None
+    return None if library.nvmlInit_v2() else library

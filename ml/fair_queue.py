@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from ml import observe
 from ml.types import Caller, Priority
 
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
@@ -35,6 +36,7 @@ class Work:
     probe: Callable[[], Any] | None = None  # makes an item that a sound engine can compute
     future: Future[Any] = field(default_factory=Future)
     enqueued: float = field(default_factory=time.perf_counter)
+    origin: Any = field(default_factory=observe.here)  # the activity that asked for it
 
     @property
     def group(self) -> Hashable:

@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ml import devices, errors
+from ml import devices, errors, observe
 from ml.loading import ModelSpec, load_measured, return_memory
 from ml.waiting import wait_for
 
@@ -199,6 +199,7 @@ class ModelPool:
             self._note_failure(model, error)
             unused = self._retire(model)
         log.error("model failed", extra={"model": model_id, "error": str(error)})
+        observe.tell(observe.ModelBroke(model_id))
         self._close(unused)
 
     # ── Freeing ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -211,7 +212,7 @@ class ModelPool:
             since = self._clock() - self.idle_seconds
             idle = [model for model in self._evictable() if model.resident.last_used <= since]  # type: ignore[union-attr]
             unused = [resident for model in idle for resident in self._retire(model)]
-        self._close(unused)
+        self._close(unused, reason="idle")
         return tuple(model.spec.id for model in idle)
 
     def close(self) -> None:
@@ -292,9 +293,10 @@ class ModelPool:
         resident.retired = True
         return [] if resident.users else [resident]
 
-    def _close(self, unused: list[_Resident]) -> None:
+    def _close(self, unused: list[_Resident], *, reason: str = "removed") -> None:
         """Not under the lock: closing takes time."""
         for resident in unused:
+            observe.tell(observe.ModelFreed(resident.spec.id, resident.spec.device, reason))
             try:
                 getattr(resident.engine, "close", lambda: None)()  # helpers of recognition hold nothing but memory
             except Exception:
@@ -349,14 +351,11 @@ class ModelPool:
 
     def _load(self, spec: ModelSpec) -> _Resident:
         """Makes room and loads. Raises `MlError` only."""
-        with self._lock:
-            evicted = self._reserve(spec)
+        started = time.perf_counter()
         try:
-            self._close(evicted)
-            engine, memory_bytes = load_measured(spec)
-        except BaseException:
-            with self._lock:
-                self._reserved.remove(spec)
+            engine, memory_bytes = self._load_in_room(spec)
+        except errors.MlError as error:
+            observe.tell(observe.ModelLoadFailed(spec.id, error.code))
             raise
         resident = _Resident(spec, engine, memory_bytes, time.time(), self._clock())
         with self._lock:
@@ -364,9 +363,21 @@ class ModelPool:
             self._residents.append(resident)
             surplus = self._trim(resident)
             self._start_sweeper()
-        self._close(surplus)
+        self._close(surplus, reason="room")
+        observe.tell(observe.ModelLoaded(spec.id, spec.device, resident.memory_bytes, time.perf_counter() - started))
         log.info("model loaded", extra={"model": spec.id, "version": spec.version, "bytes": resident.memory_bytes})
         return resident
+
+    def _load_in_room(self, spec: ModelSpec) -> tuple[Any, int]:
+        with self._lock:
+            evicted = self._reserve(spec)
+        try:
+            self._close(evicted, reason="room")
+            return load_measured(spec)
+        except BaseException:
+            with self._lock:
+                self._reserved.remove(spec)
+            raise
 
     # ── Room ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

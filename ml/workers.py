@@ -32,7 +32,7 @@ from typing import Any
 
 import msgpack
 
-from ml import errors
+from ml import errors, observe
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,8 @@ class WorkerPool:
                 process = None
             if process is None:
                 process = _Process(self.target, self._options, self._memory_bytes)
-            return process.call(method, args, cancel, timeout_seconds)
+            with observe.activity("engine", process=self.target.rpartition(".")[2], method=method):
+                return process.call(method, args, cancel, timeout_seconds)
         finally:
             self._release(process)
 
@@ -141,6 +142,7 @@ class _Process:
     """One child process and the connection to it. Used by one thread at a time."""
 
     def __init__(self, target: str, options: Mapping[str, Any], memory_bytes: int | None) -> None:
+        self._target = target
         ours, theirs = socket.socketpair()
         root = str(Path(__file__).resolve().parent.parent)
         with theirs:
@@ -169,6 +171,7 @@ class _Process:
         except (EOFError, OSError) as error:
             code = self.kill()
             log.error("worker process died", extra={"target": method, "exit_code": code})
+            observe.tell(observe.ProcessDied(self._target))
             raise errors.EngineFailed(f"The engine's process died (exit code {code}); it is being replaced.") from error
         except BaseException:
             self.kill()  # The reply to an abandoned call would be taken for the next call's.
@@ -182,6 +185,7 @@ class _Process:
         if self._popen.poll() is None:
             return False
         self.kill()
+        observe.tell(observe.ProcessDied(self._target))
         return True
 
     def kill(self) -> int | None:

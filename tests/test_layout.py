@@ -46,13 +46,24 @@ OURS = {
     "dashboard",
     "jobs",
     "models_registry",
+    "observability",
     "openai_api",
     "sockets",
     "stt",
     "tts",
     "webhooks",
 }
-WEB = {"django", "rest_framework", "channels", "procrastinate", "uvicorn", "drf_spectacular"}
+WEB = {
+    "channels",
+    "django",
+    "drf_spectacular",
+    "opentelemetry",
+    "procrastinate",
+    "prometheus_client",
+    "rest_framework",
+    "sentry_sdk",
+    "uvicorn",
+}
 
 
 def _imports(path: Path) -> Iterator[str]:
@@ -91,7 +102,8 @@ def test_starting_imports_no_torch(tmp_path: Path) -> None:
     script = (
         "import sys; sys.path[:0] = ['.', 'platform']; import django; django.setup(); import config.asgi, config.urls;"
         "from ml import stt, tts; tts.voices(); stt.models();"
-        "print(sorted({'torch', 'torchaudio', 'transformers', 'pandas', 'TTS', 'whisper'} & set(sys.modules)))"
+        "heavy = {'torch', 'torchaudio', 'transformers', 'pandas', 'TTS', 'whisper', 'opentelemetry', 'sentry_sdk'};"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     env = environment(tmp_path / "data", DJANGO_SETTINGS_MODULE="config.settings")
     assert _run(script, env) == "[]"

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ml import errors
+from ml import errors, observe
 from ml.audio.decode import MAX_DURATION_SECONDS, SAMPLE_RATE, DecodedAudio, decode
 from ml.stt import diarization, frontend, language, registry, trials, vad
 from ml.stt.engines.base import Hypothesis, Window
@@ -243,7 +243,8 @@ class _Run:
         self.check()
         started, outside = time.perf_counter(), self._within
         self._within = 0.0
-        yield
+        with observe.activity(name):
+            yield
         seconds = time.perf_counter() - started
         self.timings[name] = self.timings.get(name, 0.0) + seconds - self._within
         self._within = outside + seconds

@@ -10,6 +10,7 @@ from django.conf import settings
 
 from common import context, errors
 from common.uploads import BodyTooLarge
+from observability import metrics
 
 Message = dict[str, Any]
 Application = Callable[[Message, Callable, Callable], Awaitable[None]]
@@ -74,6 +75,7 @@ async def _refuse(headers: dict[bytes, bytes], error: errors.ApiError, send: Cal
     request_id = context.new_request_id({"X-Request-ID": headers.get(b"x-request-id", b"").decode("latin-1")})
     context.request_id.set(request_id)
     body = json.dumps(errors.error_body(error.status, code=error.code, message=error.message)).encode()
+    metrics.request_answered("refused", metrics.OTHER, error.status, 0.0)
     again = [(b"retry-after", str(error.retry_after_seconds or 30).encode())] if error.status == 503 else []
     await send(
         {

@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from common import context
+from observability import metrics
 
 
 class ApiError(Exception):
@@ -109,7 +110,8 @@ def error_type(status: int) -> str:
 def error_body(
     status: int, *, code: str, message: str, param: str | None = None, extra: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The JSON of an error answer."""
+    """The JSON of an error answer, which is counted."""
+    metrics.error_told(code)
     return {
         "error": {
             "type": error_type(status),

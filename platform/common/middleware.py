@@ -6,15 +6,19 @@ import logging
 import time
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from common import context
 from common.network import client_address
+from observability import metrics
 
 log = logging.getLogger("request")
 
 _QUIET = ("/health", "/static/", "/metrics")
+_BY_ADDRESS = ("/health", "/health/ready", "/metrics")
+"""Probes and scrapers know this process by its address, which is in nobody's ALLOWED_HOSTS; no answer depends on it."""
 
 
 class RequestContextMiddleware:
@@ -38,9 +42,13 @@ class RequestContextMiddleware:
         request.request_id = request_id  # type: ignore[attr-defined]
         # A charset in Content-Type would choose the codec of query and form, also ones like "hex" that are no charset.
         request.encoding = "utf-8"
+        if request.path in _BY_ADDRESS and settings.ALLOWED_HOSTS:
+            request.META["HTTP_HOST"] = settings.ALLOWED_HOSTS[0].lstrip(".*") or "localhost"
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
-        self._log(request, response, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        metrics.request_answered(_route(request), request.method or "", response.status_code, seconds)
+        self._log(request, response, seconds)
         return response
 
     def _log(self, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
@@ -56,3 +64,10 @@ class RequestContextMiddleware:
                 "bytes": len(response.content) if isinstance(response, HttpResponse) else None,
             },
         )
+
+
+def _route(request: HttpRequest) -> str:
+    """The route that answered, as the URLconf has it; of what has none, a word."""
+    if request.resolver_match is not None:
+        return metrics.route_label(request.resolver_match.route)
+    return "static" if request.path.startswith(settings.STATIC_URL) else "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -73,6 +74,29 @@ def strings(name: str, default: list[str]) -> list[str]:
     """A comma-separated list."""
     value = text(name)
     return [item.strip() for item in value.split(",") if item.strip()] if value else default
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def networks(name: str) -> list[Network]:
+    """A comma-separated list of addresses with their prefix lengths."""
+    try:
+        return [ipaddress.ip_network(value) for value in strings(name, [])]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be networks such as 10.1.0.0/16, comma-separated: {error}.") from None
+
+
+def share(name: str, default: float) -> float:
+    """A number from 0 to 1."""
+    value = text(name)
+    try:
+        number = float(value) if value else default
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ImproperlyConfigured(f"{name} must be a number from 0 to 1, not {value!r}.")
+    return number
 
 
 def pairs(name: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from common.health import HealthView, ReadyView, VersionView
 from common.media import MediaView
+from observability.views import MetricsView
 
 api: list[URLPattern | URLResolver] = [
     path("auth/", include("accounts.urls")),
@@ -34,6 +35,7 @@ urlpatterns = [
     path("ml/", include("models_registry.runtime_urls")),
     path("health", HealthView.as_view()),
     path("health/ready", ReadyView.as_view()),
+    path("metrics", MetricsView.as_view()),
     path("", include("dashboard.urls")),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),

@@ -22,6 +22,7 @@ from procrastinate.contrib.django.utils import connector_params
 from procrastinate.exceptions import ConnectorException
 
 from config.postgres import SESSION
+from observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class PatientConnector(PsycopgConnector):
             except ConnectorException as error:
                 if not _patient or not _connection_lost(error):
                     raise
+                metrics.database_failed(type(error.__cause__).__name__)
                 log.warning("the queue's database does not answer; asking again: %s", _reason(error))
             self._away_at = time.monotonic()
             await asyncio.sleep(PAUSE_SECONDS)

@@ -26,6 +26,7 @@ from jobs import announcing, selectors, turns
 from jobs.models import MODELS, UNFINISHED, Job, JobStatus
 from jobs.monitor import monitor
 from ml.errors import Cancelled, MlError
+from observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +163,12 @@ def succeed(job: SomeJob, *, metered: usage.Metered, save_result: Callable[[], N
 
     if not _end(job, write):
         raise Cancelled("The job was cancelled or deleted while it ran.")
+    metrics.job_computed(
+        task=job.task,
+        model=metered.model,
+        audio_seconds=metered.audio_seconds,
+        compute_seconds=metered.compute_seconds,
+    )
     return job
 
 
@@ -208,6 +215,7 @@ def cancel(job: Job, *, actor: Actor | None) -> bool:
             usage.record(job=job, metered=usage.Metered())
         _ended(job)
         audit.record(actor=actor, action="job.cancelled", target=job)
+    _count_end(job)
     return True
 
 
@@ -279,4 +287,19 @@ def _end(job: Job, write: Callable[[], None], patience_seconds: float | None = N
 
     if patience_seconds is None:
         patience_seconds = QUEUED_PATIENCE_SECONDS if job.is_async else PATIENCE_SECONDS
-    return db.persistently(once, seconds=patience_seconds)
+    ended = db.persistently(once, seconds=patience_seconds)
+    if ended:
+        _count_end(job)
+    return ended
+
+
+def _count_end(job: Job) -> None:
+    begun, ended = job.started_at, job.finished_at
+    metrics.job_ended(
+        task=job.task,
+        status=job.status,
+        queued=job.is_async,
+        code=job.error_code,
+        wait_seconds=(begun - job.created_at).total_seconds() if begun else 0.0,
+        run_seconds=(ended - begun).total_seconds() if begun and ended else 0.0,
+    )

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from common import context, errors
 from common.concurrency import in_thread
 from common.network import client_address
 from ml.errors import Cancelled, MlError
+from observability import metrics
 from sockets.authentication import Admission, admit, handshake
 
 log = logging.getLogger("socket")
@@ -47,6 +49,7 @@ class Socket(AsyncWebsocketConsumer):
     """
 
     access: ClassVar[Access] = Access()
+    name: ClassVar[str] = ""  # what metrics call it; empty: the class's
 
     request: HttpRequest
     admission: Admission
@@ -199,6 +202,7 @@ class Socket(AsyncWebsocketConsumer):
             await self.ended()
         except Exception:
             log.exception("a socket did not end cleanly")
+        metrics.socket_closed(_name(self), self._close_code)
         log.info(
             "socket",
             extra={
@@ -242,3 +246,12 @@ async def drain_all(seconds: float) -> None:
 def open_sockets() -> int:
     """How many are open in this process."""
     return len(_open)
+
+
+def open_by_name() -> dict[str, int]:
+    """How many of each kind are open in this process."""
+    return Counter(_name(socket) for socket in list(_open))
+
+
+def _name(socket: Socket) -> str:
+    return socket.name or type(socket).__name__

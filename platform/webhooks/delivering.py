@@ -22,6 +22,7 @@ from django.utils import timezone
 from audit import services as audit
 from common import context, db
 from jobs.queue import Later
+from observability import metrics
 from webhooks import events, sending, signing, targets
 from webhooks.models import TEST_EVENT, DeliveryStatus, Event, WebhookDelivery, WebhookEndpoint
 from webhooks.sending import Outcome
@@ -76,6 +77,7 @@ def send(delivery: WebhookDelivery, resolver: targets.Resolver = targets.resolve
     }
     with db.released():
         outcome = sending.post(endpoint.url, headers=headers, body=body, resolver=resolver)
+    metrics.webhook_attempted(delivered=outcome.delivered)
     log.info(
         "webhook attempt",
         extra={
@@ -158,6 +160,8 @@ def _record(delivery: WebhookDelivery, outcome: Outcome) -> None:
             events.enqueue(delivery)
         if delivery.event != TEST_EVENT:
             _judge(delivery.endpoint, outcome)
+    if not wait:
+        metrics.webhook_ended(status)
 
 
 def _wait_before(attempts: int, delivery: WebhookDelivery) -> timedelta | None:

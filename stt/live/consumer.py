@@ -20,6 +20,7 @@ class StreamSocket(Socket):
     """`WS /api/v1/stt/stream`."""
 
     access: ClassVar[Access] = Access(role=Role.DEVELOPER, scope="stt")
+    name = "stt"
 
     _started_listening = False
     _listening: Listening | None = None

@@ -25,6 +25,8 @@ CREDENTIALS = (
 """outsider: the owner of another organisation. key: of the route's scope; other_key: of the other scope."""
 
 PUBLIC = "2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx 2xx"
+NOBODY = "403 403 403 403 403 403 403 403 403 403"
+"""Metrics: what counts is where one comes from, and no client of these tests comes from this machine."""
 TABLE = {
     # method, path                            anon view dev  adm  own  outs key  othr rev  exp
     "POST /api/v1/auth/login":               PUBLIC,
@@ -136,6 +138,7 @@ TABLE = {
     "GET /api/v1/docs":                      PUBLIC,
     "GET /health":                           PUBLIC,
     "GET /health/ready":                     PUBLIC,
+    "GET /metrics":                          NOBODY,
 }  # fmt: skip
 
 _PASSPHRASE = "a long enough pass-phrase"

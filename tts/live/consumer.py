@@ -60,6 +60,7 @@ class SpeechSocket(Socket):
     """`WS /api/v1/tts/stream`."""
 
     access: ClassVar[Access] = Access(role=Role.DEVELOPER, scope="tts")
+    name = "tts"
 
     _session: SpeechSession | None = None
     _opening: asyncio.Future[SpeechSession] | None = None

@@ -8,8 +8,11 @@ from typing import Any, ClassVar
 
 import psycopg
 from django.db.backends.postgresql import base
+from django.db.utils import DatabaseErrorWrapper
+from django.utils.functional import cached_property
 
 from config.postgres import SESSION
+from observability import metrics
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -22,6 +25,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     _waiting: ClassVar = threading.Lock()
     _lost: ClassVar = False
+
+    @cached_property
+    def wrap_database_errors(self) -> DatabaseErrorWrapper:
+        return _Counted(self)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         if self.pool is None:
@@ -54,6 +61,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             cursor.execute("; ".join(SESSION))
         super()._configure_connection(connection)  # type: ignore[misc]  # django-stubs leave it out
         return True
+
+
+class _Counted(DatabaseErrorWrapper):
+    """Counts what fails for want of the database; a query that is wrong is none of its faults."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
+        if kind is not None and issubclass(kind, psycopg.OperationalError | psycopg.InterfaceError):
+            metrics.database_failed(kind.__name__)
+        super().__exit__(kind, error, traceback)
 
 
 def _is_closed(connection: psycopg.Connection) -> bool:

@@ -5,6 +5,7 @@ from config.settings.core import *  # noqa: F403
 from config.settings.database import *  # noqa: F403
 from config.settings.jobs import *  # noqa: F403
 from config.settings.logs import *  # noqa: F403
+from config.settings.observability import *  # noqa: F403
 from config.settings.openai import *  # noqa: F403
 from config.settings.quota import *  # noqa: F403
 from config.settings.security import *  # noqa: F403

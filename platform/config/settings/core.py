@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "procrastinate.contrib.django",
     "common",
+    "observability",
     "accounts",
     "audit",
     "webhooks",

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from datetime import timedelta
-
-from django.core.exceptions import ImproperlyConfigured
 
 from config import env
 from config.settings.core import PRODUCTION
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def _networks(values: list[str]) -> list[Network]:
-    try:
-        return [ipaddress.ip_network(value) for value in values]
-    except ValueError as error:
-        raise ImproperlyConfigured(
-            f"WEBHOOK_ALLOWED_NETWORKS must be networks such as 10.1.0.0/16, comma-separated: {error}."
-        ) from None
-
-
 WEBHOOK_ALLOW_HTTP = env.flag("WEBHOOK_ALLOW_HTTP", not PRODUCTION)
-WEBHOOK_ALLOWED_NETWORKS = _networks(env.strings("WEBHOOK_ALLOWED_NETWORKS", []))
+WEBHOOK_ALLOWED_NETWORKS = env.networks("WEBHOOK_ALLOWED_NETWORKS")
 """Private networks that webhooks may reach all the same."""
 
 WEBHOOK_CONNECT_SECONDS = 5.0

@@ -8,10 +8,11 @@ import signal
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from jobs.worker import run_worker
 from models_registry import runtime
+from observability import server
 
 
 class Command(BaseCommand):
@@ -24,16 +25,31 @@ class Command(BaseCommand):
         parser.add_argument(
             "--concurrency", type=int, default=settings.WORKER_CONCURRENCY, help="Jobs at once (default %(default)s)."
         )
+        parser.add_argument(
+            "--metrics-port",
+            type=int,
+            default=settings.METRICS_PORT,
+            help="Serves /metrics and /health there, at HOST; 0: nowhere (default %(default)s).",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         queues = [queue.strip() for queue in options["queues"].split(",") if queue.strip()]
         self.stdout.write(f"Worker: {options['concurrency']} jobs at once from {', '.join(queues) or 'all queues'}.")
         self.stdout.flush()
+        if options["metrics_port"]:
+            _serve_metrics(options["metrics_port"])
         runtime.current.start(kind="worker")
         try:
             asyncio.run(_run(queues, options["concurrency"]))
         finally:
             runtime.current.stop()
+
+
+def _serve_metrics(port: int) -> None:
+    try:
+        server.start(settings.HOST, port)
+    except OSError as error:
+        raise CommandError(f"Metrics cannot be served on port {port} ({error.strerror}).") from None
 
 
 async def _run(queues: list[str], concurrency: int) -> None:
