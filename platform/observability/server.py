@@ -6,6 +6,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
+from django.utils.datastructures import CaseInsensitiveMapping
+
 from observability import scraping
 
 REQUEST_SECONDS = 10
@@ -23,7 +25,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, b'{"status": "ok"}', "application/json")
         elif path != "/metrics":
             self._answer(404, b"There is nothing here.\n", self._PLAIN)
-        elif not scraping.may_read(self.client_address[0], self.headers):
+        elif not scraping.may_read(self.client_address[0], CaseInsensitiveMapping(self.headers.items())):
             self._answer(403, b"Metrics are read with the token or from allowed addresses only.\n", self._PLAIN)
         else:
             self._answer(200, scraping.exposition(), scraping.CONTENT_TYPE)
