@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.utils.translation import get_language_info
+
 
 @dataclass(frozen=True, slots=True)
 class StatusStyle:
@@ -52,3 +54,11 @@ def size(size_bytes: int | None) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} GB"
+
+
+def language_name(tag: str) -> str:
+    """`English (en-US)` of a BCP-47 tag; the tag alone where its name is not known."""
+    try:
+        return f"{get_language_info(tag.lower())['name']} ({tag})"
+    except KeyError:
+        return tag

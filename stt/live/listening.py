@@ -41,6 +41,7 @@ class Start:
     """Of TranscriptionOptions, those that the request names; the rest are the organisation's (`with_defaults`)."""
     sound: dict[str, Any] = field(default_factory=dict)  # encoding, sample_rate, interim_results
     endpointing: live.Endpointing = field(default_factory=live.Endpointing)
+    keep_audio: bool = False  # with the job, for as long as the organisation keeps audio
 
 
 class Listening:
@@ -80,6 +81,8 @@ class Listening:
             max_seconds=settings.STT_LIVE_MAX_SECONDS,
             **start.sound,
         )
+        if start.keep_audio:
+            job.record(options.encoding, options.sample_rate)
         caller = Caller(tenant=organization_id, priority="realtime")
         try:
             session = live.AsyncLiveSession.start(options, caller=caller, on_heard=job.heard)
@@ -103,6 +106,7 @@ class Listening:
         if len(data) > most:
             raise errors.TooLarge(f"A message holds at most {most:,} bytes of audio.", code="message_too_large")
         self.touch()
+        self.job.keep(data)
         await self._session.push(data)
         self.touch()
 

@@ -41,6 +41,7 @@ class StartSerializer(StrictSerializer):
     encoding = serializers.ChoiceField(choices=list(ENCODINGS), default="pcm_s16le")
     sample_rate = serializers.IntegerField(min_value=MIN_RATE, max_value=MAX_RATE, default=16_000)
     interim_results = serializers.BooleanField(default=True)
+    keep_audio = serializers.BooleanField(default=False)
     language = serializers.CharField(max_length=35, required=False)
     model = serializers.CharField(max_length=100, required=False)
     prompt = serializers.CharField(max_length=4000, required=False, allow_blank=True)
@@ -85,9 +86,10 @@ def parse(text: str) -> Message:
 def _start(fields: dict[str, Any]) -> Start:
     sound = {name: fields.pop(name) for name in _SOUND}
     endpointing = live.Endpointing(**{name: fields.pop(name) for name in _ENDPOINTING if name in fields})
+    keep_audio = fields.pop("keep_audio")
     if "language" in fields:
         fields["language_hint"] = fields.pop("language")
-    return Start(fields, sound, endpointing)
+    return Start(fields, sound, endpointing, keep_audio)
 
 
 def told(event: live.LiveEvent) -> dict[str, Any] | None:

@@ -9,7 +9,8 @@ import math
 import threading
 import uuid
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +20,7 @@ from django.db import IntegrityError, connection
 from accounts.actors import Actor
 from analytics import quota
 from analytics.services import Metered
-from common import errors
+from common import errors, storage
 from jobs import services as jobs
 from jobs.models import JobStatus
 from jobs.monitor import monitor
@@ -28,7 +29,8 @@ from ml.stt import live
 from ml.types import Segment, TranscriptionOptions
 from retention import services as retention
 from stt import services
-from stt.models import SttJob, Transcription
+from stt.live.recording import Recording
+from stt.models import AudioFile, SttJob, Transcription
 
 RESERVED_SECONDS = 15
 """Audio is reserved so much at a time: one statement for a quarter of a minute."""
@@ -44,6 +46,7 @@ class LiveJob:
         self._finals: list[live.Final] = []
         self._reserved = 0.0
         self._ended = False
+        self._recording: Recording | None = None
         self._watching = ExitStack()
         self._watching.enter_context(monitor.watching(job, self.cancelled))
 
@@ -55,6 +58,16 @@ class LiveJob:
             self._reserve(seconds)
         self.audio_seconds = seconds
         self.job.metered = self._metered()
+
+    def record(self, encoding: str, sample_rate: int) -> None:
+        """Keeps the sound from now on, unless the organisation keeps none."""
+        if self.job.organization.audio_retention_days != 0:
+            self._recording = Recording(encoding, sample_rate)
+
+    def keep(self, data: bytes) -> None:
+        """Sound as it came, where it is recorded."""
+        if self._recording is not None:
+            self._recording.write(data)
 
     def _reserve(self, seconds: float) -> None:
         rounded = float(math.ceil(seconds / RESERVED_SECONDS) * RESERVED_SECONDS)
@@ -80,14 +93,37 @@ class LiveJob:
         self._ended = True
         with jobs.ending(self.job):
             self._note_result()
-            jobs.succeed(self.job, metered=self._metered(), save_result=self._transcription(stages).save)
+            with self._stored_sound() as sound:
+                transcription = self._transcription(stages)
+
+                def save() -> None:
+                    if sound is not None:
+                        sound.save(force_insert=True)
+                    transcription.save()
+
+                jobs.succeed(self.job, metered=self._metered(), save_result=save)
         retention.forget_at_once(job=self.job, organization=self.job.organization)
+
+    @contextmanager
+    def _stored_sound(self) -> Iterator[AudioFile | None]:
+        """The recording as the job's audio, if it is kept; without a job that succeeds it is not."""
+        sound = self._recording.store(self.job.organization_id) if self._recording is not None else None
+        self.job.audio = sound
+        try:
+            yield sound
+        except BaseException:
+            self.job.audio = None
+            if sound is not None:
+                storage.delete(sound.key)
+            raise
 
     def close(self, error: BaseException | None) -> None:
         """Frees everything. A job that has not ended ends as failed by `error`, or else as cancelled, because the
         client left; what was heard is billed."""
         self.cancelled.set()
         self._watching.close()
+        if self._recording is not None:
+            self._recording.close()
         if self._ended:
             return
         self._ended = True

@@ -14,12 +14,14 @@ import pytest
 from django.test import override_settings
 from websockets.sync.client import ClientConnection
 
+from accounts.models import Organization
 from analytics.models import UsageRecord
+from common import storage
 from jobs.models import UNFINISHED
 from ml.stt import live
 from stt.live.session import places
-from stt.models import SttJob
-from tests.api.support import owned_clips
+from stt.models import AudioFile, SttJob
+from tests.api.support import decode, owned_clips
 from tests.conftest import Tenant
 from tests.live.support import connect, receive, rest
 from tests.ml.stt_support import pcm_of, wait_for
@@ -265,3 +267,31 @@ def test_two_organisations_hear_their_own(tenant: Tenant, other_tenant: Tenant) 
         theirs, _ = rest(silent)
     assert any(message["type"] == "final" and message["text"] for message in mine)
     assert [message["type"] for message in theirs] == ["ready", "usage", "closed"]
+
+
+@pytest.mark.parametrize("encoding", ["pcm_s16le", "pcm_f32le"])
+def test_sound_is_kept_where_asked_for(tenant: Tenant, encoding: str) -> None:
+    pcm = pcm_of(owned_clips()["weather.flac"])[:32_000]
+    floats = pcm.astype(np.float32) / 32768
+    messages = heard(tenant, (floats if encoding == "pcm_f32le" else pcm).tobytes(), encoding=encoding, keep_audio=True)
+    job = SttJob.objects.select_related("audio").get(id=messages[0]["session_id"])
+    assert job.audio is not None
+    with storage.local_copy(job.audio.key) as path:
+        assert path.stat().st_size == job.audio.size_bytes
+        kept = decode(path.read_bytes())
+    assert kept.sample_rate == 16_000
+    np.testing.assert_allclose(kept.samples[0], floats, atol=1e-4)
+
+
+def test_sound_is_not_kept_otherwise(tenant: Tenant) -> None:
+    data = bytes(32_000)
+    heard(tenant, data)
+    with stream(tenant) as socket:  # leaves without `stop`
+        say(socket, type="start", keep_audio=True)
+        speak(socket, data)
+    Organization.objects.filter(id=tenant.organization.id).update(audio_retention_days=0)
+    heard(tenant, data, keep_audio=True)
+    jobs = SttJob.objects.filter(organization=tenant.organization)
+    wait_for(lambda: not jobs.filter(status__in=UNFINISHED).exists(), seconds=30)
+    assert jobs.count() == 3
+    assert not AudioFile.objects.filter(organization=tenant.organization).exists()

@@ -1,4 +1,4 @@
-"""Studio, speech to text: drop recordings, see how far they are, go to their transcripts."""
+"""Studio, speech to text: speak, or drop recordings; see how far they are, go to their transcripts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Role
 from common import errors
+from common.display import language_name
 from common.errors import error_body
 from dashboard.access import Page
 from dashboard.nav import Command, NavItem, Section
@@ -23,12 +24,7 @@ LATEST = 8
 
 
 class ListenForm(forms.Form):
-    language_hint = forms.CharField(
-        label=_("Language"),
-        required=False,
-        max_length=35,
-        help_text=_("Such as en-US or hi; empty: as the model hears it."),
-    )
+    language_hint = forms.ChoiceField(label=_("Language"), required=False)
     model = forms.ChoiceField(label=_("Model"), required=False)
     hotwords = forms.CharField(
         label=_("Words to favour"),
@@ -41,8 +37,11 @@ class ListenForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        names = [row.name for row in models.list_models() if row.task == "stt"]
-        self.fields["model"].choices = [("", _("By language")), *((name, name) for name in names)]  # type: ignore[attr-defined]
+        rows = [row for row in models.list_models() if row.task == "stt" and row.is_active]
+        tags = {tag for row in rows for tag in row.languages}
+        languages = sorted(((tag, language_name(tag)) for tag in tags), key=lambda pair: pair[1])
+        self.fields["language_hint"].choices = [("", _("As the model hears it")), *languages]  # type: ignore[attr-defined]
+        self.fields["model"].choices = [("", _("By language")), *((row.name, row.name) for row in rows)]  # type: ignore[attr-defined]
 
     def options(self) -> dict[str, Any]:
         """What was chosen, as the services name it; what was not is the organisation's default."""
@@ -60,8 +59,9 @@ class ListenPage(Page):
             "form": ListenForm(),
             "latest": selectors.list_jobs(actor=self.actor)[:LATEST],
             "most_bytes": settings.STT_MAX_ASYNC_UPLOAD_BYTES,
+            "keeps_audio": self.actor.organization.audio_retention_days != 0,
         }
-        return self.render("dashboard/studio/listen.html", fields)
+        return self.render("dashboard/studio/listen.html", fields, part="dashboard/studio/latest.html")
 
 
 class ListenUpload(Page):

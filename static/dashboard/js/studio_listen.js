@@ -92,6 +92,7 @@ function update(job) {
 function ended(id, item, note) {
   show(item, note, 1);
   jobs.delete(id);
+  document.getElementById("latest").dispatchEvent(new Event("refresh"));
 }
 
 function fail(item, note, id = "") {
