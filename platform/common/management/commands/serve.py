@@ -23,19 +23,22 @@ from sockets.consumer import drain_all
 
 
 class Command(BaseCommand):
-    help = "Migrates, seeds on the first run, and serves the API, the dashboard and the engines."
+    help = (
+        "Migrates, seeds on the first run, and serves the API, the dashboard and the engines. With --no-setup it only "
+        "serves: where a release migrates once, and several servers run beside each other."
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--host", default=settings.HOST)
         parser.add_argument("--port", type=int, default=settings.PORT)
+        parser.add_argument("--no-setup", action="store_true", help="Neither migrate nor seed nor greet.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = options["host"], options["port"]
         listener = _listen(host, port)
-        call_command("migrate", verbosity=0, interactive=False)
-        if not Organization.objects.exists():
-            call_command("seed", stdout=open(os.devnull, "w"), stderr=open(os.devnull, "w"))  # noqa: SIM115
-        self._greet(host, port)
+        if not options["no_setup"]:
+            self._set_up()
+            self._greet(host, port)
         connections.close_all()
         config = uvicorn.Config(
             "config.asgi:application",
@@ -52,6 +55,11 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with contextlib.suppress(KeyboardInterrupt):
             _Server(config).run(sockets=[listener])
+
+    def _set_up(self) -> None:
+        call_command("migrate", verbosity=0, interactive=False)
+        if not Organization.objects.exists():
+            call_command("seed", stdout=open(os.devnull, "w"), stderr=open(os.devnull, "w"))  # noqa: SIM115
 
     def _greet(self, host: str, port: int) -> None:
         url = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0', '::') else host}:{port}"  # noqa: S104

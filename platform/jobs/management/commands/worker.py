@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +14,8 @@ from django.core.management.base import BaseCommand, CommandError
 from jobs.worker import run_worker
 from models_registry import runtime
 from observability import server
+
+ALIVE_SECONDS = 5
 
 
 class Command(BaseCommand):
@@ -31,6 +34,11 @@ class Command(BaseCommand):
             default=settings.METRICS_PORT,
             help="Serves /metrics and /health there, at HOST; 0: nowhere (default %(default)s).",
         )
+        parser.add_argument(
+            "--alive-file",
+            type=Path,
+            help=f"A file that is touched every {ALIVE_SECONDS} s, for probes: one that is old tells of a hung worker.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         queues = [queue.strip() for queue in options["queues"].split(",") if queue.strip()]
@@ -40,7 +48,7 @@ class Command(BaseCommand):
             _serve_metrics(options["metrics_port"])
         runtime.current.start(kind="worker")
         try:
-            asyncio.run(_run(queues, options["concurrency"]))
+            asyncio.run(_run(queues, options["concurrency"], options["alive_file"]))
         finally:
             runtime.current.stop()
 
@@ -52,8 +60,18 @@ def _serve_metrics(port: int) -> None:
         raise CommandError(f"Metrics cannot be served on port {port} ({error.strerror}).") from None
 
 
-async def _run(queues: list[str], concurrency: int) -> None:
+async def _run(queues: list[str], concurrency: int, alive_file: Path | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    showing = asyncio.ensure_future(_show_life(alive_file)) if alive_file else None
     await run_worker(queues=queues, concurrency=concurrency, stop=stop)
+    if showing:
+        showing.cancel()
+
+
+async def _show_life(file: Path) -> None:
+    """Until cancelled: also while running jobs are given their time to end."""
+    while True:
+        file.touch()
+        await asyncio.sleep(ALIVE_SECONDS)
