@@ -20,6 +20,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,7 +129,7 @@ class Build:
         enter(self.stage, ["sh", "-c", command], work=self.work, lend=True)
 
 
-def ignored(context: Path) -> object:
+def ignored(context: Path) -> Callable[[str, list[str]], list[str]]:
     """What .dockerignore keeps out, as shutil.copytree asks."""
     patterns = [line for line in (context / ".dockerignore").read_text().split("\n") if line and line[0] != "#"]
     expressions = [re.compile(_expression(pattern)) for pattern in patterns]
