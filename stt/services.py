@@ -186,13 +186,18 @@ def delete_job(*, actor: Actor, job: SttJob) -> None:
     retention.delete_job(actor=actor, job=job)
 
 
-def with_defaults(*, actor: Actor, options: dict[str, Any]) -> TranscriptionOptions:
-    """The request's options over the organisation's defaults over the platform's."""
+def with_defaults(
+    *, actor: Actor, options: dict[str, Any], otherwise: dict[str, Any] | None = None
+) -> TranscriptionOptions:
+    """The request's options over the organisation's defaults over the platform's.
+
+    otherwise: defaults of the protocol in which the request came, in place of the platform's.
+    """
     defaults = selectors.get_defaults(actor=actor)
-    merged: dict[str, Any] = {}
+    merged: dict[str, Any] = dict(otherwise or {})
     if defaults is not None:
         switches = {name: getattr(defaults, name) for name in ("itn", "punctuate", "profanity_filter", "redact")}
-        merged = {name: value for name, value in switches.items() if value is not None}
+        merged |= {name: value for name, value in switches.items() if value is not None}
         merged["disable"] = tuple(defaults.disable)
     return TranscriptionOptions(**{**merged, **options})
 
@@ -362,6 +367,7 @@ def _save(job: SttJob, transcript: Transcript, trial: Trial | None) -> SttJob:
         audio_seconds=transcript.duration_seconds * transcript.channels,
         compute_seconds=sum(transcript.timings.values()),
     )
+    job.metered = metered
 
     def save() -> None:
         transcription.save()

@@ -51,6 +51,9 @@ CONTAINERS = (
 )
 """FFmpeg demuxers that may be used: those that read one file and are made for sound or film."""
 
+LIVE_CONTAINERS = "ogg,matroska,webm,wav,flac,mp3"
+"""Those that can be read while they are written."""
+
 _RELIABLE_DURATION = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac")
 """Containers whose header states the duration, where others guess it from the bit rate."""
 
@@ -207,11 +210,11 @@ class Decoder:
             return _Decoding(container, target, max_duration_seconds, deadline, channel).run(_file_size(source))
 
     def follow(self, source: Any, target: Any) -> None:
-        """Writes the PCM of a WebM or Ogg stream whose bytes still come, as it is made.
+        """Writes the PCM of a stream whose bytes still come, as it is made: WebM, Ogg, WAV, FLAC or MP3.
 
         source: its `read` waits for bytes, and gives none at the end. target: its `write` takes s16le at 16 kHz.
         """
-        live = {"format_whitelist": "ogg,matroska,webm", "analyzeduration": "0", "fflags": "nobuffer"}
+        live = {"format_whitelist": LIVE_CONTAINERS, "analyzeduration": "0", "probesize": "8192"}
         with self._open(source, buffer_size=_LIVE_BLOCK_BYTES, options=live) as container:
             _Decoding(container, target, math.inf, math.inf).follow()
 

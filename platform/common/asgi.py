@@ -18,6 +18,9 @@ Application = Callable[[Message, Callable, Callable], Awaitable[None]]
 ANONYMOUS_MAX_BYTES = 1024 * 1024
 """What a request without any credential may send: log-ins are small."""
 
+RECORDING_PATHS = frozenset(("/v1/listen",))
+"""Where the whole body is a recording."""
+
 
 class BodyLimit:
     """Answers 413 as soon as a body is, or says that it is, larger than its kind may be."""
@@ -29,7 +32,7 @@ class BodyLimit:
         if scope["type"] != "http":
             return await self._application(scope, receive, send)
         headers = dict(scope["headers"])
-        limit = _limit(headers)
+        limit = _limit(scope["path"], headers)
         if _declared(headers) > limit:
             return await _refuse(headers, _too_large(limit), send)
         try:
@@ -40,11 +43,13 @@ class BodyLimit:
             return await _refuse(headers, error, send)
 
 
-def _limit(headers: dict[bytes, bytes]) -> int:
+def _limit(path: str, headers: dict[bytes, bytes]) -> int:
     if not headers.keys() & {b"authorization", b"x-api-key", b"cookie"}:
         return ANONYMOUS_MAX_BYTES
     if headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data"):
         return settings.MAX_BODY_BYTES
+    if path in RECORDING_PATHS:
+        return max(settings.STT_MAX_UPLOAD_BYTES, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
     return settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
 

@@ -66,6 +66,16 @@ _OPENAI_ERROR_SCHEMA = {
         }
     },
 }
+_DEEPGRAM_ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["err_code", "err_msg", "request_id", "error"],
+    "properties": {
+        "err_code": {"type": "string", "description": "As Deepgram's, e.g. INVALID_AUTH."},
+        "err_msg": {"type": "string"},
+        "request_id": {"type": "string"},
+        "error": {"type": "object", "description": "The error as all routes have it."},
+    },
+}
 
 
 def _content(schema: str) -> dict[str, Any]:
@@ -77,6 +87,8 @@ class ContractSchema(AutoSchema):
 
     def get_tags(self) -> list[str]:
         parts = [part for part in self.path.split("/") if part]
+        if parts == ["v1", "listen"]:
+            return ["deepgram"]
         if parts[0] == "v1":
             return ["openai"]
         return [parts[2] if parts[:2] == ["api", "v1"] and len(parts) > 2 else parts[0]]
@@ -89,9 +101,13 @@ class ContractSchema(AutoSchema):
 def add_error_responses(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """Gives every operation the error answers, in one shape; those of the OpenAI-compatible API in OpenAI's."""
     schemas = result.setdefault("components", {}).setdefault("schemas", {})
-    schemas |= {"Error": _ERROR_SCHEMA, "OpenAIError": _OPENAI_ERROR_SCHEMA}
+    schemas |= {
+        "Error": _ERROR_SCHEMA,
+        "OpenAIError": _OPENAI_ERROR_SCHEMA,
+        "DeepgramError": _DEEPGRAM_ERROR_SCHEMA,
+    }
     for route, path in result["paths"].items():
-        shape = _content("OpenAIError" if route.startswith("/v1/") else "Error")
+        shape = _content(_error_shape(route))
         for operation in path.values():
             declared = operation["responses"]
             for status, description in ERROR_STATUSES.items():
@@ -100,3 +116,9 @@ def add_error_responses(result: dict[str, Any], generator: Any, request: Any, pu
                 if status >= "400":
                     answer.setdefault("content", shape)
     return result
+
+
+def _error_shape(route: str) -> str:
+    if route == "/v1/listen":
+        return "DeepgramError"
+    return "OpenAIError" if route.startswith("/v1/") else "Error"

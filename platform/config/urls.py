@@ -31,6 +31,7 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("", RedirectView.as_view(url="/dashboard")),
     path("api/v1/", include(api)),
+    path("v1/", include("deepgram_api.urls")),
     path("v1/", include("openai_api.urls")),
     path("ml/", include("models_registry.runtime_urls")),
     path("health", HealthView.as_view()),

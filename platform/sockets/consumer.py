@@ -50,10 +50,14 @@ class Socket(AsyncWebsocketConsumer):
 
     access: ClassVar[Access] = Access()
     name: ClassVar[str] = ""  # what metrics call it; empty: the class's
+    answers_handshake: ClassVar[bool] = False
+    """Whether who may not open it is told so with an HTTP answer, as programs expect it. Browsers show pages only the
+    close code of a socket that was accepted."""
 
     request: HttpRequest
     admission: Admission
     _started = 0.0
+    _accepted = False
     _closed = False  # nothing can be sent any more
     _ended = False
     _close_code: int | None = None
@@ -72,6 +76,13 @@ class Socket(AsyncWebsocketConsumer):
     def credential(self) -> str:
         """A credential that this protocol carries elsewhere than in the usual headers; empty: the usual ones."""
         return ""
+
+    async def prepare(self) -> None:
+        """With `answers_handshake`: the client was admitted, and what this raises refuses the opening request."""
+
+    def handshake_headers(self) -> list[tuple[bytes, bytes]]:
+        """Of the answer that accepts it."""
+        return []
 
     async def opened(self) -> None:
         """The client was admitted."""
@@ -92,6 +103,10 @@ class Socket(AsyncWebsocketConsumer):
     def error_message(self, body: dict[str, Any]) -> dict[str, Any]:
         """How this protocol tells an error. body: the contract's `error` object."""
         return {"type": "error", "error": body}
+
+    def refusal(self, status: int, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and JSON with which the opening request is refused, where the protocol `answers_handshake`."""
+        return status, {"error": body}
 
     def close_code(self, status: int) -> int:
         """Of an error with this HTTP status."""
@@ -114,8 +129,23 @@ class Socket(AsyncWebsocketConsumer):
     async def fail(self, error: BaseException) -> None:
         """Tells the client what went wrong, and closes."""
         status, body = describe(error)
+        if not self._accepted:
+            return await self._refuse(status, body)
         await self.send_json(self.error_message(body))
         await self.finish(self.close_code(status), body["code"])
+
+    async def _refuse(self, status: int, body: dict[str, Any]) -> None:
+        """Answers the opening request with the error."""
+        status, content = self.refusal(status, body)
+        headers = [(b"content-type", b"application/json"), (b"x-request-id", context.request_id.get().encode())]
+        if status in (429, 503):
+            headers.append((b"retry-after", str(body.get("retry_after_seconds", 2)).encode()))
+        start = {"type": "websocket.http.response.start", "status": status, "headers": headers}
+        await self._sending(self.base_send(start))
+        answer = {"type": "websocket.http.response.body", "body": json.dumps(content).encode()}
+        await self._sending(self.base_send(answer))
+        self._closed, self._close_code = True, status
+        await self._end()
 
     async def finish(self, code: int = NORMAL, reason: str = "") -> None:
         """Closes, and frees everything."""
@@ -160,9 +190,13 @@ class Socket(AsyncWebsocketConsumer):
         context.origin.set(
             context.Origin(client_address(self.request), self.request.headers.get("User-Agent", "")[:300])
         )
-        # Browsers see a close code only of a socket that was accepted.
-        await self.accept(subprotocol=self.subprotocol())
+        if not self.answers_handshake:
+            await self._accept()
         await self._guarded(self._admit)
+
+    async def _accept(self) -> None:
+        await self.accept(subprotocol=self.subprotocol(), headers=self.handshake_headers())
+        self._accepted = True
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         if self._closed:
@@ -185,6 +219,9 @@ class Socket(AsyncWebsocketConsumer):
             raise errors.Unavailable("The server is stopping; connect again.", code="draining")
         self.admission = await in_thread(admit, self.request, access=self.access, credential=self.credential())
         context.organization_id.set(str(self.actor.organization.id))
+        if self.answers_handshake:
+            await self.prepare()
+            await self._accept()
         await self.opened()
 
     async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from channels.routing import URLRouter
 from django.urls import URLPattern, path
 
+from deepgram_api.consumer import ListenSocket
 from sockets.consumer import Socket
 from stt.live.consumer import StreamSocket
 from tts.live.consumer import SpeechSocket
@@ -15,6 +16,7 @@ from tts.live.consumer import SpeechSocket
 routes: list[URLPattern] = [
     path("api/v1/stt/stream", StreamSocket.as_asgi()),
     path("api/v1/tts/stream", SpeechSocket.as_asgi()),
+    path("v1/listen", ListenSocket.as_asgi()),
 ]
 
 

@@ -54,7 +54,7 @@ def post(
     try:
         target = targets.parse(url)
         pinned = targets.addresses(target, resolver)
-        with _connected(target, pinned, tls) as (connection, expired):
+        with connected(target, pinned, tls, seconds=settings.WEBHOOK_TOTAL_SECONDS) as (connection, expired):
             status, excerpt = _exchange(connection, expired, target, headers, body)
         error = _judged(status)
     except targets.TargetRefused as refused:
@@ -94,14 +94,16 @@ def _exchange(
 
 
 @contextmanager
-def _connected(
-    target: Target, addresses: list[str], tls: ssl.SSLContext | None
+def connected(
+    target: Target, addresses: list[str], tls: ssl.SSLContext | None = None, *, seconds: float
 ) -> Iterator[tuple[http.client.HTTPConnection, threading.Event]]:
     """A connection to the first of the addresses that accepts one, cut, and the event set, when the time is over.
 
+    Raises OSError and its kinds, TimeoutError among them, and what `http.client` raises.
+
     Time-outs of sockets count from the last byte, so a server that sends one now and then would hold them for ever.
     """
-    deadline = time.monotonic() + settings.WEBHOOK_TOTAL_SECONDS
+    deadline = time.monotonic() + seconds
     sock = _connect(addresses, target.port, deadline)
     expired = threading.Event()
     timer: threading.Timer | None = None
@@ -139,7 +141,7 @@ def _connect(addresses: list[str], port: int, deadline: float) -> socket.socket:
         except OSError as error:
             failure = error
         else:
-            sock.settimeout(settings.WEBHOOK_TOTAL_SECONDS)
+            sock.settimeout(max(0.1, deadline - time.monotonic()))
             return sock
     raise failure
 

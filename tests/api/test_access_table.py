@@ -128,6 +128,7 @@ TABLE = {
     "POST /v1/audio/transcriptions":         "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     # No model on a fresh machine translates: those who may ask are told so.
     "POST /v1/audio/translations":           "401 403 400 400 400 400 400 403 401 401",
+    "POST /v1/listen":                       "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /v1/audio/voices":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /v1/audio/models":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /v1/models":                        "401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 401 401",
@@ -195,6 +196,7 @@ BODIES: dict[str, Callable[[Tenant], dict[str, Any]]] = {
         "files": {"file": ("s.wav", silence(0.3))},
         "data": {"model": "whisper-1"},
     },
+    "POST /v1/listen": lambda _: {"content": silence(0.3), "headers": {"Content-Type": "audio/wav"}},
     "POST /api/v1/stt/batch-transcribe": lambda _: {"files": {"audio_files": ("s.wav", silence(0.3))}},
 }
 
@@ -242,7 +244,7 @@ def test_other_methods_are_refused(organization: Tenant, audio_url: str, path: s
 
 
 def _client(tenant: Tenant, credential: str, path: str) -> Client:
-    hears = "/stt/" in path or "/audio/trans" in path
+    hears = "/stt/" in path or "/audio/trans" in path or "/listen" in path
     scope, other = ("stt", "tts") if hears else ("tts", "stt")
     if credential == "anonymous":
         return Client(tenant.server)

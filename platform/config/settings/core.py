@@ -42,6 +42,8 @@ INSTALLED_APPS = [
     "stt",
     "models_registry",
     "openai_api",
+    "deepgram_api",
+    "wyoming_api",
     "analytics",
     "dashboard",
 ]

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class DeepgramApiConfig(AppConfig):
+    name = "deepgram_api"
+    verbose_name = "Deepgram compatibility"
