@@ -160,7 +160,8 @@ class Query:
 
         Raises InvalidRequest.
         """
-        named = {name: self.fields[name] for name in ("profanity_filter", "redact", "diarize") if name in self.fields}
+        passed = ("profanity_filter", "redact", "diarize")
+        named: dict[str, Any] = {name: self.fields[name] for name in passed if name in self.fields}
         for option, names in {"punctuate": ("punctuate", "smart_format"), "itn": ("numerals", "smart_format")}.items():
             if any(name in self.fields for name in names):
                 named[option] = any(map(self.wants, names))
@@ -198,10 +199,11 @@ class Query:
     def _endpointing(self) -> live.Endpointing:
         wanted = self.fields.get("endpointing", True)
         end = self.fields.get("utterance_end_ms")
-        told = {"utterance_end_seconds": end / 1000 if end else None}
+        told = end / 1000 if end else None
         if isinstance(wanted, bool):
-            return live.Endpointing(enabled=wanted, **told)
-        return live.Endpointing(silence_seconds=max(LEAST_SILENCE_SECONDS, wanted / 1000), **told)
+            return live.Endpointing(enabled=wanted, utterance_end_seconds=told)
+        silence = max(LEAST_SILENCE_SECONDS, wanted / 1000)
+        return live.Endpointing(silence_seconds=silence, utterance_end_seconds=told)
 
     def _language(self) -> str | None:
         language = self.fields.get("language")

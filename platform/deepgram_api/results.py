@@ -192,14 +192,12 @@ def _utterances(channels: Sequence[Sequence[Segment]], writing: Writing) -> list
 
 def _paragraphs(segments: Sequence[Segment], writing: Writing) -> dict[str, Any]:
     """A paragraph is what somebody says between two pauses."""
-    paragraphs = []
-    for segment in segments:
-        text = writing.text(segment.text)
-        sentence = {"text": text, "start": segment.start, "end": segment.end}
-        speaker = {"speaker": speaker_number(segment.speaker)} if segment.speaker else {}
+    paragraphs, texts = [], [writing.text(segment.text) for segment in segments]
+    for segment, text in zip(segments, texts, strict=True):
         times = {"start": segment.start, "end": segment.end}
-        paragraphs.append({"sentences": [sentence], **speaker, "num_words": len(text.split()), **times})
-    return {"transcript": "\n\n".join(part["sentences"][0]["text"] for part in paragraphs), "paragraphs": paragraphs}
+        speaker = {"speaker": speaker_number(segment.speaker)} if segment.speaker else {}
+        paragraphs.append({"sentences": [{"text": text, **times}], **speaker, "num_words": len(text.split()), **times})
+    return {"transcript": "\n\n".join(texts), "paragraphs": paragraphs}
 
 
 def _metadata(
