@@ -28,6 +28,7 @@ _REASONS = {"audio_undecodable": "DATA-0000", "session_idle": "NET-0001"}
 
 
 class ListenSocket(Socket):
+    name = "deepgram"
     access: ClassVar[Access] = Access(role=Role.DEVELOPER, scope="stt")
     answers_handshake: ClassVar[bool] = True
 
