@@ -56,6 +56,8 @@ _PARAMETER_CODES = {
     "text_too_long": "string_above_max_length",
     "voice_not_found": "invalid_value",
     "api_key_invalid": "invalid_api_key",
+    "token_invalid": "invalid_api_key",
+    "client_token_invalid": "invalid_api_key",
 }
 
 
@@ -98,7 +100,7 @@ def _translate(words: _Words) -> _Words:
         case _Words(status=401):
             words = replace(words, type="invalid_request_error")
         case _Words(code="model_not_found"):
-            return _Words(404, words.type, words.code, words.message, "model")
+            return _Words(404, words.type, words.code, words.message, param or "model")
         case _Words(code="file_too_large"):
             where = "send it to POST /api/v1/stt/transcribe with async=true."
             words = replace(words, message=words.message.replace("Send it with async=true.", f"Larger ones: {where}"))

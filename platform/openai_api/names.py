@@ -19,10 +19,12 @@ from ml import tts as engine
 from ml.types import SynthesisOptions, Voice
 from openai_api.models import AliasKind, OpenAIAlias
 
-STT_MODELS = (
+TURN_MODELS = (
     "whisper-1", "gpt-transcribe", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-mini-transcribe-2025-12-15",
     "gpt-4o-transcribe-diarize",
 )  # fmt: skip
+"""In live sessions they tell what was said after a turn; others while somebody speaks."""
+STT_MODELS = (*TURN_MODELS, "gpt-live-transcribe", "gpt-realtime-whisper")
 TTS_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15")
 
 

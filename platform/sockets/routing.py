@@ -9,6 +9,7 @@ from channels.routing import URLRouter
 from django.urls import URLPattern, path
 
 from deepgram_api.consumer import ListenSocket
+from openai_api.realtime.consumer import RealtimeSocket
 from sockets.consumer import Socket
 from stt.live.consumer import StreamSocket
 from tts.live.consumer import SpeechSocket
@@ -17,6 +18,7 @@ routes: list[URLPattern] = [
     path("api/v1/stt/stream", StreamSocket.as_asgi()),
     path("api/v1/tts/stream", SpeechSocket.as_asgi()),
     path("v1/listen", ListenSocket.as_asgi()),
+    path("v1/realtime", RealtimeSocket.as_asgi()),
 ]
 
 

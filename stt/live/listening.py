@@ -119,6 +119,11 @@ class Listening:
         self.touch()
         self._session.finalize()
 
+    def clear(self) -> None:
+        """Forgets the utterance under way and the sound that waits; `Cleared` is told when that is done."""
+        self.touch()
+        self._session.clear()
+
     def stop(self, why: EndedBy = "stopped") -> None:
         """Hears the rest, tells the last finals and closes."""
         self.ended_by = self.ended_by or why
@@ -160,7 +165,8 @@ class Listening:
             self.ended_by = "aborted"
         else:
             self.ended_by = "too_long" if closed.reason == "too_long" else self.ended_by or "stopped"
-            await in_thread(self.job.succeed, self._session.session.stages)
+            session = self._session.session
+            await in_thread(self.job.succeed, session.stages, session.quality)
 
     async def _watch(self) -> None:
         """Ends a session from which nothing comes any more, or whose job somebody cancelled."""

@@ -26,7 +26,7 @@ from jobs.models import JobStatus
 from jobs.monitor import monitor
 from ml.errors import Cancelled, MlError
 from ml.stt import live
-from ml.types import Segment, TranscriptionOptions
+from ml.types import AudioQuality, Segment, TranscriptionOptions
 from retention import services as retention
 from stt import services
 from stt.live.recording import Recording
@@ -88,13 +88,13 @@ class LiveJob:
         if final.text:
             self._finals.append(final)
 
-    def succeed(self, stages: tuple[str, ...]) -> None:
+    def succeed(self, stages: tuple[str, ...], quality: AudioQuality) -> None:
         """Writes what was said, and ends the job."""
         self._ended = True
         with jobs.ending(self.job):
             self._note_result()
             with self._stored_sound() as sound:
-                transcription = self._transcription(stages)
+                transcription = self._transcription(stages, quality)
 
                 def save() -> None:
                     if sound is not None:
@@ -141,7 +141,7 @@ class LiveJob:
     def _metered(self) -> Metered:
         return Metered(model=self.job.model, audio_seconds=round(self.audio_seconds, 3))
 
-    def _transcription(self, stages: tuple[str, ...]) -> Transcription:
+    def _transcription(self, stages: tuple[str, ...], quality: AudioQuality) -> Transcription:
         finals = self._finals
         spoken = sum(final.end - final.start for final in finals)
         segments = [Segment(item.start, item.end, item.text, item.confidence, item.words) for item in finals]
@@ -157,12 +157,7 @@ class LiveJob:
             segments=[asdict(segment) for segment in segments],
             model_used=self.job.model,
             fallback_reason=(last.fallback_reason or "") if last else "",
-            quality={
-                "snr_db": None,
-                "speech_ratio": round(min(1.0, spoken / self.audio_seconds), 4) if self.audio_seconds else 0.0,
-                "clipping_ratio": None,
-                "score": None,
-            },
+            quality=asdict(quality),
             stages=list(stages),
         )
 

@@ -131,6 +131,8 @@ TABLE = {
     "POST /v1/listen":                       "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /v1/audio/voices":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /v1/audio/models":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "POST /v1/realtime/client_secrets":      "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "POST /v1/realtime/transcription_sessions": "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /v1/models":                        "401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 401 401",
     "GET /v1/models/{model_id}":             "401 2xx 2xx 2xx 2xx 2xx 2xx 2xx 401 401",
     "GET /api/v1/media/{token}/{name}":      PUBLIC,
@@ -244,7 +246,7 @@ def test_other_methods_are_refused(organization: Tenant, audio_url: str, path: s
 
 
 def _client(tenant: Tenant, credential: str, path: str) -> Client:
-    hears = "/stt/" in path or "/audio/trans" in path or "/listen" in path
+    hears = any(part in path for part in ("/stt/", "/audio/trans", "/listen", "/realtime/"))
     scope, other = ("stt", "tts") if hears else ("tts", "stt")
     if credential == "anonymous":
         return Client(tenant.server)

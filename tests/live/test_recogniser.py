@@ -119,7 +119,7 @@ def assert_stable_stays(told: Listener) -> None:
 @pytest.mark.parametrize("model", [STREAMING, WHISPER])
 @pytest.mark.parametrize("name", ["weather.flac", "president.mp3"])
 def test_final_equals_the_files(clips, model, name):
-    told = heard(pcm_of(clips[name]).tobytes(), options(model))
+    told = heard(pcm_of(clips[name]).tobytes(), options(model, interim_results=False))
     file = stt.transcribe(clips[name].path, TranscriptionOptions(model=model))
     assert file.text
     assert told.text == file.text
@@ -165,6 +165,23 @@ def test_finalize_ends_the_utterance_at_once(clips):
     wait_for(lambda: len(told.of(live.Finalized)) == 2, 60)
     assert len(told.of(live.Final)) == 1
     told.stop()
+
+
+@pytest.mark.parametrize("model", [EMBEDDED, WHISPER])
+def test_clear_forgets_the_utterance_under_way(clips, model):
+    sound = pcm_of(clips["president.mp3"]).tobytes()
+    told = Listener(options(model)).say(sound[:64_000])
+    wait_for(lambda: told.of(live.SpeechStarted), 60)
+    told.session.clear()
+    wait_for(lambda: told.of(live.Cleared), 60)
+    assert [final.text for final in told.of(live.Final)] == [""]
+    told.session.clear()  # with nothing to forget
+    told.say(pause(1) + pcm_of(clips["weather.flac"]).tobytes()).stop()
+    assert len(told.of(live.Cleared)) == 2
+    assert "president" not in told.text.lower()
+    assert [final.segment for final in told.of(live.Final)] == list(range(len(told.of(live.Final))))
+    assert told.of(live.Final)[-1].text
+    assert live.recognizer.sessions == 0
 
 
 def test_long_speech_is_cut(clips):
@@ -235,7 +252,7 @@ def encoded(pcm: np.ndarray, encoding: str) -> bytes:
 def test_encodings_say_the_same(clips, encoding):
     clip = clips["president.mp3"]
     sound = encoded(np.concatenate([pcm_of(clip), np.zeros(16_000, np.int16)]), encoding)
-    told = heard(sound, options(WHISPER, encoding=encoding.partition("/")[0]), piece=777)
+    told = heard(sound, options(WHISPER, encoding=encoding.partition("/")[0], interim_results=False), piece=777)
     assert normalise(told.text) == normalise(clip.text)
     assert told.events[-1].audio_seconds == pytest.approx(clip.duration_seconds + 1, abs=0.1)
     assert decoding_processes() == 0
@@ -247,7 +264,7 @@ def test_rates(clips, rate):
 
     clip = clips["president.mp3"]
     sound = soxr.resample(pcm_of(clip), 16_000, rate).tobytes()
-    told = heard(sound, options(WHISPER, sample_rate=rate), piece=1001)
+    told = heard(sound, options(WHISPER, sample_rate=rate, interim_results=False), piece=1001)
     assert normalise(told.text) == normalise(clip.text)
     assert told.events[-1].audio_seconds == pytest.approx(clip.duration_seconds, abs=0.01)
 
@@ -271,8 +288,9 @@ def test_bytes_that_are_no_opus_end_the_session_alone(clips, sound):
 def test_sessions_do_not_mix(clips):
     """Interleaved piece by piece, each hears what it hears alone."""
     sounds = {name: pcm_of(clip).tobytes() for name, clip in clips.items()}
-    alone = {name: heard(sound, options(WHISPER)).text for name, sound in sounds.items()}
-    sessions = {name: Listener(options(WHISPER)) for name in sounds}
+    wanted = options(WHISPER, interim_results=False)
+    alone = {name: heard(sound, wanted).text for name, sound in sounds.items()}
+    sessions = {name: Listener(wanted) for name in sounds}
     for start in range(0, max(map(len, sounds.values())), 6400):
         for name, sound in sounds.items():
             sessions[name].session.push(sound[start : start + 6400])

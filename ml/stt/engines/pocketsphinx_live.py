@@ -52,6 +52,16 @@ class SphinxStreams:
             process.numbers += 1
             return SphinxUtterance(self, process, process.numbers)
 
+    def prepare(self, speakers: int) -> None:
+        """Has one decoder more made, where fewer than the speakers need are there."""
+        wanted = min(DECODERS_A_PROCESS, -(-speakers // len(self._processes)))
+        with self._lock:
+            process = min(self._processes, key=lambda each: each.decoders)
+            if process.decoders >= wanted:
+                return
+            process.decoders += 1
+        process.steps.submit(["prepare", 0, wanted]).result(STEP_SECONDS)
+
     def leave(self, process: _Process) -> None:
         with self._lock:
             process.utterances -= 1
@@ -71,6 +81,7 @@ class _Process:
         self.pool = WorkerPool("ml.stt.engines.pocketsphinx_live:Decoders", options, size=1, memory_bytes=MEMORY_BYTES)
         self.steps = StepQueue(self._compute, name=f"sphinx-live-{number}")
         self.utterances = 0  # open ones
+        self.decoders = 0  # that it was asked to make; the first is there with the process
         self.numbers = 0  # given to utterances so far
 
     def close(self) -> None:
@@ -161,6 +172,11 @@ class Decoders:
             return None, [error.code, error.message, error.param]
         except Exception as error:
             return None, ["engine_failed", f"{type(error).__name__}: {error}", None]
+
+    def _prepare(self, _: int, count: int) -> None:
+        """Has at least so many decoders."""
+        while len(self._free) + len(self._busy) < count:
+            self._free.append(self._make())
 
     def _begin(self, number: int, pcm: bytes) -> tuple[list[Any], list[Any]]:
         self._busy[number] = self._free.pop() if self._free else self._make()

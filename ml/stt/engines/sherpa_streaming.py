@@ -98,6 +98,10 @@ class SherpaStreaming:
         with sherpa.failing_as("Opening a stream"):
             return SherpaUtterance(self._steps, self._stream(hotwords))
 
+    def prepare_utterance(self, speakers: int) -> None:
+        """A stream is quickly made, but the first run of a model takes longer than others."""
+        self.open_utterance().advance(np.zeros(sherpa.SAMPLE_RATE // 2, np.int16)).result()
+
     def close(self) -> None:
         self._steps.close()
         self._native = None

@@ -50,6 +50,13 @@ class StreamingRecognizer(Protocol):
         """Raises `EngineFailed`, `EngineUnavailable` where no more can be heard at once."""
         ...
 
+    def prepare_utterance(self, speakers: int) -> None:
+        """Makes ready what the next utterance needs, so that its first word need not wait; blocks meanwhile.
+
+        speakers: how many may soon speak at the same time.
+        """
+        ...
+
 
 @dataclass(eq=False, slots=True)
 class Step:

@@ -12,6 +12,7 @@ the events mean stands in `ml.stt.live.events`; what a session may be asked in `
 
 from ml.stt.live.aio import AsyncLiveSession
 from ml.stt.live.events import (
+    Cleared,
     Closed,
     Failed,
     Final,
@@ -29,6 +30,7 @@ from ml.stt.live.session import LiveSession
 
 __all__ = [
     "AsyncLiveSession",
+    "Cleared",
     "Closed",
     "Endpointing",
     "Failed",

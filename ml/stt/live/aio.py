@@ -52,6 +52,9 @@ class AsyncLiveSession:
     def finalize(self) -> None:
         self.session.finalize()
 
+    def clear(self) -> None:
+        self.session.clear()
+
     def stop(self) -> None:
         self.session.stop()
 

@@ -39,6 +39,7 @@ class Endpointer:
         self._silence_frames = _frames(options.silence_seconds)
         self._padding_frames = _frames(options.padding_seconds)
         self.frame = 0
+        self.speech_frames = 0  # of the utterances that have ended
         self._floor = 0  # where the utterance before ended
         self._run: int | None = None  # start of the frames over the lower threshold, without a gap
         self._run_is_sure = False  # and one of them was over the higher
@@ -85,9 +86,15 @@ class Endpointer:
         cut = self._run is not None or self.pause < self._silence_frames
         span = Span(self.start or 0, self.end, cut)
         self._floor = self.window_end
+        self.speech_frames += span.end - span.start
         self._forget()
         self._run = None  # so that a frame has to be sure again
         return span
+
+    def forget(self) -> None:
+        """What was heard until now belongs to no utterance."""
+        self._floor, self._run = self.frame, None
+        self._forget()
 
     def _hear(self, probability: float) -> None:
         place = self.frame

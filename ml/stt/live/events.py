@@ -82,6 +82,13 @@ class Finalized:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleared:
+    """A `clear` is done: what was heard up to it belongs to no utterance any more, unless it was final before."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The session cannot go on; `Closed` follows. Finals that were told stand."""
 
@@ -96,4 +103,4 @@ class Closed:
     audio_seconds: float  # heard
 
 
-LiveEvent = Ready | SpeechStarted | SpeechEnded | Partial | Final | UtteranceEnd | Finalized | Failed | Closed
+LiveEvent = Ready | SpeechStarted | SpeechEnded | Partial | Final | UtteranceEnd | Finalized | Cleared | Failed | Closed

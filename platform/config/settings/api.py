@@ -64,6 +64,7 @@ SPECTACULAR_SETTINGS = {
         "OpenAISpeechFormatEnum": "openai_api.speech.FORMATS",
         "OpenAITranscriptionFormatEnum": "openai_api.transcription_fields.TRANSCRIPTION_FORMATS",
         "OpenAITranslationFormatEnum": "openai_api.transcription_fields.TRANSLATION_FORMATS",
+        "OpenAIRealtimeIncludeEnum": "openai_api.realtime.settings.INCLUDES",
         "DeliveryStatusEnum": "webhooks.models.DeliveryStatus.choices",
         "WebhookEventEnum": "webhooks.models.Event.choices",
         "JobStatusEnum": "jobs.models.JobStatus.choices",
