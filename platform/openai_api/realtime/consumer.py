@@ -65,6 +65,7 @@ class _Step:
 
 class RealtimeSocket(Socket):
     access: ClassVar[Access] = Access(role=Role.DEVELOPER, scope="stt")
+    name = "openai_realtime"
 
     _settings = Settings()  # as the client knows them
     _using = Settings()  # at the place that the work has reached
