@@ -48,9 +48,8 @@ class ClientSecretsView(OpenAIView):
     def post(self, request: Request) -> Response:
         """A short-lived key for a browser, with the settings of its transcription sessions."""
         fields = validated(self.ClientSecretRequestSerializer, request.data)
-        settings = Settings()
-        if "session" in fields:
-            settings = settings.updated(request.data["session"], shape="ga")
+        given: Any = request.data
+        settings = Settings().updated(given["session"], shape="ga") if "session" in fields else Settings()
         seconds = fields.get("expires_after", {}).get("seconds", DEFAULT_SECONDS)
         value, expires_at = _issue(self, settings, seconds)
         session = {"id": _session_id(), "object": "realtime.transcription_session", "expires_at": 0}
@@ -71,8 +70,9 @@ class TranscriptionSessionsView(OpenAIView):
     )
     def post(self, request: Request) -> Response:
         """The same in the beta's shape."""
-        settings = Settings().updated(request.data, shape="beta", within="")
-        wanted = (request.data.get("client_secret") or {}).get("expires_at") or {}
+        given: Any = request.data
+        settings = Settings().updated(given, shape="beta", within="")
+        wanted = (given.get("client_secret") or {}).get("expires_at") or {}
         seconds = validated(RealtimeExpirySerializer, wanted)["seconds"]
         value, expires_at = _issue(self, settings, seconds)
         session: dict[str, Any] = {"id": _session_id(), "object": "realtime.transcription_session"}

@@ -57,13 +57,13 @@ class Turns:
     def __init__(
         self, telling: Telling, *, after: Turns | None = None, carried_seconds: float = 0.0, offset_seconds: float = 0.0
     ) -> None:
-        self._previous = after._previous if after else None  # item
+        self._previous: str | None = after._previous if after else None  # item
         self._telling = telling
         self._offset_ms = round(offset_seconds * 1000)
         self._utterances: dict[int, _Item] = {}  # by segment, until they are final
         carried = after is not None and not telling.turns and not after._telling.turns
         # Without turn detection: what comes before the next commit.
-        self._pending = after._pending if after is not None and carried else _Item()
+        self._pending: _Item = after._pending if after is not None and carried else _Item()
         self._carried = carried_seconds if carried else 0.0
         self._commits: deque[_Commit] = deque()
         self._committed_to = 0.0  # seconds of this listening
