@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from ml.tts.lexicon import Lexicon
     from ml.tts.own import OwnVoice
 
 Samples = NDArray[np.float32]
@@ -59,15 +60,37 @@ class SynthesisOptions:
     ssml: bool = False  # the text is SSML 1.1
     sample_rate: int | None = None  # hertz, 8000–48000; None: the engine's own
     own_voices: tuple[OwnVoice, ...] = ()  # those of the caller's that the request names
+    normalize: bool | None = None  # write out numbers, dates, addresses…; None: for engines that know nothing of them
+    timestamps: bool = False  # tell when each word is said
+    trim_silence: bool = False  # no silence before the first word and behind the last
+    lexicon: Lexicon | None = None  # how words are to be pronounced
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenWord:
+    text: str  # as it is written
+    start: float  # seconds from the chunk's beginning
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenMark:
+    """Where a `<mark>` of SSML was reached."""
+
+    name: str
+    time: float  # seconds from the chunk's beginning
 
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """A stretch of speech, about a sentence, with the text that it speaks."""
+    """A stretch of speech, about a sentence, with the text that it speaks. One with marks may be without samples."""
 
     samples: PcmSamples
     sample_rate: int  # hertz
     text: str
+    words: tuple[SpokenWord, ...] = ()  # where they were asked for
+    marks: tuple[SpokenMark, ...] = ()
+    estimated: bool = False  # the times are our estimate rather than the engine's word
 
     @property
     def duration_seconds(self) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ml import errors
 from ml.tts import languages, registry
 from ml.tts.engines.base import Likeness
-from ml.tts.script import Run, Utterance
+from ml.tts.script import Utterance
 from ml.types import Voice
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def as_model_speaks(utterance: Utterance, options: SynthesisOptions) -> tuple[Ut
             raise errors.UnknownVoice(f"There is no voice {utterance.voice[:80]!r}.", param="voice")
         return utterance, voice, None
     base = _known_base(own)
-    runs = tuple(Run(run.text, replace(run.style, voice=base.id)) for run in utterance.runs)
+    runs = tuple(replace(run, style=replace(run.style, voice=base.id)) for run in utterance.runs)
     return replace(utterance, runs=runs), base, own.likeness
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ml import errors, runtime
@@ -19,7 +19,8 @@ from ml.tts import languages
 from ml.tts.engines import base, espeak
 from ml.tts.engines.base import Likeness, SynthesizerCapabilities
 from ml.tts.script import Run, Style, Utterance
-from ml.types import Caller, PcmSamples, Voice
+from ml.tts.timing import Sound
+from ml.types import Caller, Voice
 
 TASK = "tts"
 INSTALLED_PRIORITY, EMBEDDED_PRIORITY = 20, 0
@@ -51,6 +52,7 @@ class SpeechRequest:
     speed: float  # times normal
     pitch: float  # semitones
     likeness: Likeness | None = None
+    timed: bool = False  # tell when each word is said, where the engine can
 
 
 _infos: dict[str, ModelInfo] = {}
@@ -92,12 +94,14 @@ def describe(folder: ModelFolder, *, priority: int | None = None, default: bool 
         raise errors.ModelInvalid(f"{manifest.id} is no model for speech.")
     if manifest.name in (espeak.MODEL, espeak.NAME):
         raise errors.ModelInvalid(f"The name {manifest.name} is the embedded engine's.")
-    engine_manifest = runtime.for_engine(folder).manifest
+    engine_folder = runtime.for_engine(folder)
+    engine_manifest = engine_folder.manifest
+    phonemes = runtime.static_function(folder, "takes_phonemes")
     chosen = runtime.serving(folder).priority if priority is None else priority
     return ModelInfo(
         name=manifest.name,
         engine=manifest.engine,
-        capabilities=tell(engine_manifest),
+        capabilities=replace(tell(engine_manifest), phonemes=phonemes is not None and phonemes(engine_folder)),
         voices=base.voices(engine_manifest),
         priority=INSTALLED_PRIORITY if chosen is None else chosen,
         version=manifest.version,
@@ -190,8 +194,8 @@ def _nearest(spoken: Sequence[Voice], tag: str) -> Voice | None:
 # ── Speaking ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def speak(request: SpeechRequest, *, voice: Voice, caller: Caller, cancel: threading.Event | None = None) -> PcmSamples:
-    """Speaks a sentence in its turn: shape (samples,), int16, at the rate of the voice's model.
+def speak(request: SpeechRequest, *, voice: Voice, caller: Caller, cancel: threading.Event | None = None) -> Sound:
+    """Speaks a sentence in its turn, at the rate of the voice's model.
 
     Raises `EngineFailed`, `EngineUnavailable`, `UnknownModel` where it was taken away meanwhile, or `Cancelled`.
     """
@@ -207,18 +211,25 @@ def speak(request: SpeechRequest, *, voice: Voice, caller: Caller, cancel: threa
     return next(results)
 
 
-def speak_batch(engine: Any, requests: Sequence[SpeechRequest], cancel: threading.Event | None) -> Sequence[PcmSamples]:
+def speak_batch(engine: Any, requests: Sequence[SpeechRequest], cancel: threading.Event | None) -> Sequence[Sound]:
     """The batcher's call of a synthesizer."""
-    return [
-        engine.speak(
+    return [_speak(engine, request, cancel) for request in requests]
+
+
+def _speak(engine: Any, request: SpeechRequest, cancel: threading.Event | None) -> Sound:
+    if request.timed and engine.capabilities.word_times:
+        sound: Sound = engine.speak_timed(
             request.utterance, speed=request.speed, pitch=request.pitch, cancel=cancel, likeness=request.likeness
         )
-        for request in requests
-    ]
+        return sound
+    samples = engine.speak(
+        request.utterance, speed=request.speed, pitch=request.pitch, cancel=cancel, likeness=request.likeness
+    )
+    return Sound(samples)
 
 
 def _characters(request: SpeechRequest) -> float:
-    return float(sum(len(run.text) for run in request.utterance.runs)) or 1.0
+    return float(sum(len(run.said) for run in request.utterance.runs)) or 1.0
 
 
 def _register_embedded() -> None:

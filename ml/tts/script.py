@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-SayAs: TypeAlias = Literal["characters", "digits"]
+SayAs: TypeAlias = Literal["characters"]
 Emphasis: TypeAlias = Literal["none", "reduced", "moderate", "strong"]
 
 
@@ -20,7 +20,8 @@ class Style:
     volume: float = 1.0  # linear gain
     emphasis: Emphasis | None = None
     say_as: SayAs | None = None
-    phonemes: str | None = None  # the engine's phoneme mnemonics, spoken instead of the text
+    phonemes: str | None = None  # espeak's phoneme mnemonics, spoken instead of the text
+    ipa: str | None = None  # the same in the IPA, where it was written so
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,13 @@ class Run:
 
     text: str
     style: Style
+    spoken: str | None = None  # what is said for the text, where it is something else
+    mark: str | None = None  # it is a mark of this name within an utterance, and has no text
+
+    @property
+    def said(self) -> str:
+        """What an engine is given."""
+        return self.text if self.spoken is None else self.spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,13 @@ class Pause:
     """Silence; it also ends the sentence."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place whose time is told."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ Nothing of the document itself reaches an engine: it is parsed with defusedxml (
 list of elements and attributes, and only styles that we understood are passed on. So an element that reads files or
 fetches addresses (`<audio>`, `<lexicon>`, `xml:base`) cannot do so in any engine.
 
-Elements: speak, p, s, break, prosody, emphasis, say-as, sub, phoneme, voice, lang, mark.
+Elements: speak, p, s, break, prosody, emphasis, say-as, sub, phoneme, voice, lang, mark, and token, w, meta, metadata.
+Elements and attributes of other namespaces ("amazon:effect") are passed over, and what they hold is spoken; elements of
+SSML that would bring in something from elsewhere, and elements that SSML does not know, are refused (section 3.1).
 https://www.w3.org/TR/speech-synthesis11/
 """
 
@@ -24,10 +26,10 @@ import defusedxml.sax
 import regex
 
 from ml import errors
-from ml.tts import languages
+from ml.tts import languages, say_as
 from ml.tts import text as plain
-from ml.tts.phonemes import UnknownPhoneme, from_ipa
-from ml.tts.script import Emphasis, Pause, Run, SayAs, Style
+from ml.tts.phonemes import UnknownPhoneme, from_ipa, from_x_sampa
+from ml.tts.script import Emphasis, Mark, Pause, Run, Style
 from ml.types import Voice
 
 MAX_DEPTH = 50
@@ -44,37 +46,50 @@ _PITCHES = {"x-low": -6.0, "low": -3.0, "medium": 0.0, "default": 0.0, "high": 3
 _RANGES = {"x-low": 0.2, "low": 0.5, "medium": 1.0, "default": 1.0, "high": 1.4, "x-high": 1.8}
 _VOLUMES = {"silent": 0.0, "x-soft": 0.3, "soft": 0.6, "medium": 1.0, "default": 1.0, "loud": 1.5, "x-loud": 2.0}
 _EMPHASES = ("none", "reduced", "moderate", "strong")
-_SAY_AS: dict[str, SayAs | None] = {
-    "characters": "characters", "spell-out": "characters", "verbatim": "characters",
-    "digits": "digits", "telephone": "digits",
-    # What engines read so anyway, from the way it is written.
-    "cardinal": None, "number": None, "ordinal": None, "date": None, "time": None, "currency": None, "unit": None,
-}  # fmt: skip
+_NAMESPACE = "http://www.w3.org/2001/10/synthesis"
+_FAILURE = {"onlangfailure"}  # what to do without the language; ours is always to say so
+_REFUSED = {
+    "audio": "<audio> is not supported: sounds from elsewhere are not fetched",
+    "lexicon": "<lexicon> is not supported: documents are not fetched; send a lexicon with the request",
+    "lookup": "<lookup> is not supported: send a lexicon with the request",
+}
+_TYPICAL_HERTZ = {"male": 110.0, "female": 200.0}
+"""What a pitch in hertz is compared with; 150 for other voices."""
 
 _ATTRIBUTES: dict[str, frozenset[str]] = {
-    "speak": frozenset({"version", "xml:lang", "xmlns", "xmlns:xsi", "xsi:schemaLocation"}),
-    "p": frozenset({"xml:lang"}),
-    "s": frozenset({"xml:lang"}),
+    "speak": frozenset({"version", "xml:lang", "xmlns", *_FAILURE}),
+    "p": frozenset({"xml:lang", *_FAILURE}),
+    "s": frozenset({"xml:lang", *_FAILURE}),
+    "token": frozenset({"xml:lang", "role", *_FAILURE}),
+    "w": frozenset({"xml:lang", "role", *_FAILURE}),
+    "meta": frozenset({"name", "http-equiv", "content"}),
+    "metadata": frozenset(),
     "break": frozenset({"time", "strength"}),
     "prosody": frozenset({"rate", "pitch", "range", "volume"}),
     "emphasis": frozenset({"level"}),
     "say-as": frozenset({"interpret-as", "format", "detail"}),
     "sub": frozenset({"alias"}),
-    "phoneme": frozenset({"alphabet", "ph"}),
-    "voice": frozenset({"name", "xml:lang", "language", "languages", "gender"}),
-    "lang": frozenset({"xml:lang"}),
+    "phoneme": frozenset({"alphabet", "ph", "type"}),
+    "voice": frozenset(
+        {"name", "xml:lang", "language", "languages", "gender", "age", "variant", "required", "ordering", *_FAILURE}
+    ),
+    "lang": frozenset({"xml:lang", *_FAILURE}),
     "mark": frozenset({"name"}),
 }
 _NUMBER = regex.compile(r"[+-]?(?:\d{1,6}(?:\.\d{0,6})?|\.\d{1,6})")
 _MNEMONICS = regex.compile(r"[A-Za-z0-9@:;,'_|%=!?*~#^&/\\ .\"+(){}-]+")
 
-Item: TypeAlias = Run | Pause
+Item: TypeAlias = Run | Pause | Mark
 Attributes: TypeAlias = dict[str, str]
 VoiceFinder: TypeAlias = Callable[[str | None, str | None, str | None, str], str]
 """(voice id, BCP-47 language, gender, the voice so far) → voice id; raises `InvalidRequest`."""
+VoiceGetter: TypeAlias = Callable[[str], Voice]
+"""The voice of an id that was found."""
 
 
-def parse(document: str, *, voice: Voice, chosen: bool, find_voice: VoiceFinder) -> list[Item]:
+def parse(
+    document: str, *, voice: Voice, chosen: bool, find_voice: VoiceFinder, get_voice: VoiceGetter
+) -> list[Item]:
     """The runs and pauses of an SSML document, which begins in `voice`.
 
     chosen: the caller named the voice, so that the document's own language does not replace it by another voice of the
@@ -83,7 +98,7 @@ def parse(document: str, *, voice: Voice, chosen: bool, find_voice: VoiceFinder)
     """
     parser = defusedxml.sax.make_parser()
     parser.forbid_dtd = True
-    reader = _Reader(voice.id, voice.language if chosen else None, find_voice)
+    reader = _Reader(voice.id, voice.language if chosen else None, find_voice, get_voice)
     parser.setContentHandler(reader)
     # Characters that are not XML are refused where they stand; lone surrogates cannot even be encoded.
     source = io.BytesIO(document.lstrip("\ufeff \t\r\n").encode("utf-8", "replace"))
@@ -107,21 +122,33 @@ def _invalid(message: str, locator: Any) -> errors.SsmlInvalid:
 class _Element:
     name: str
     style: Style
-    muted: bool  # its text is not spoken: sub and phoneme bring their own words
+    muted: bool  # its text is not spoken: sub brings its own words, metadata has none
+
+
+@dataclass(slots=True)
+class _Atom:
+    """What say-as or phoneme holds, which is spoken in one piece."""
+
+    name: str  # the element's
+    kind: str = ""  # of say-as
+    form: str = ""
+    content: str = ""
 
 
 class _Reader(xml.sax.handler.ContentHandler):
     """Follows the document and notes what is to be spoken."""
 
-    def __init__(self, voice: str, chosen_language: str | None, find_voice: VoiceFinder) -> None:
+    def __init__(
+        self, voice: str, chosen_language: str | None, find_voice: VoiceFinder, get_voice: VoiceGetter
+    ) -> None:
         super().__init__()
         self._chosen_language = chosen_language
         self.items: list[Item] = []
-        self._find_voice = find_voice
+        self._find_voice, self._get_voice = find_voice, get_voice
         self._stack = [_Element("", Style(voice), False)]
         self._elements = 0
         self._pause_seconds = 0.0
-        self._atom: list[str] | None = None  # the text within say-as
+        self._atom: _Atom | None = None
         self._words: list[str] = []  # not yet an item
         self._words_style = self._stack[0].style
 
@@ -129,11 +156,15 @@ class _Reader(xml.sax.handler.ContentHandler):
         self._flush()
 
     def startElement(self, name: str, attrs: xml.sax.xmlreader.AttributesImpl) -> None:
-        attributes = dict(attrs.items())
-        self._check(name, attributes)
-        start = getattr(self, "_start_" + name.replace("-", "_"), None)
+        attributes = {key: value for key, value in attrs.items() if not _is_foreign(key)}
         parent = self._stack[-1]
         element = _Element(name, parent.style, parent.muted)
+        self._check_place(name)
+        if ":" in name or attributes.get("xmlns", _NAMESPACE) != _NAMESPACE:
+            self._stack.append(element)  # not SSML's: passed over, and what it holds is spoken
+            return
+        self._check(name, attributes)
+        start = getattr(self, "_start_" + name.replace("-", "_"), None)
         self._stack.append(start(element, attributes) if start else element)
 
     def endElement(self, name: str) -> None:
@@ -142,7 +173,7 @@ class _Reader(xml.sax.handler.ContentHandler):
             self._pause(_PARAGRAPH_SECONDS)
         elif name == "s" and not element.muted:
             self._pause(0.0)
-        elif name == "say-as" and self._atom is not None:
+        elif self._atom is not None and name == self._atom.name:
             self._end_atom(element)
 
     def characters(self, content: str) -> None:
@@ -152,24 +183,28 @@ class _Reader(xml.sax.handler.ContentHandler):
         if self._atom is None:
             self._say(content, element.style)
             return
-        self._atom.append(content)
-        if sum(map(len, self._atom)) > MAX_ATOM_CHARACTERS:
-            raise self._error(f"<say-as> holds more than {MAX_ATOM_CHARACTERS} characters")
+        self._atom.content += content
+        if len(self._atom.content) > MAX_ATOM_CHARACTERS:
+            raise self._error(f"<{self._atom.name}> holds more than {MAX_ATOM_CHARACTERS} characters")
 
     def _error(self, message: str) -> errors.SsmlInvalid:
         return _invalid(message, self._locator)  # type: ignore[attr-defined]  # set by the parser
 
-    def _check(self, name: str, attributes: Attributes) -> None:
+    def _check_place(self, name: str) -> None:
         self._elements += 1
-        if name not in _ATTRIBUTES:
-            raise self._error(f"<{name[:40]}> is not allowed here")
+        if name in _REFUSED:
+            raise self._error(_REFUSED[name])
+        if ":" not in name and name not in _ATTRIBUTES:
+            raise self._error(f"<{name[:40]}> is no element of SSML")
         if (len(self._stack) == 1) != (name == "speak"):
             raise self._error("SSML is one <speak> element with everything in it")
         if self._atom is not None:
-            raise self._error(f"<{name}> is not allowed in <say-as>")
+            raise self._error(f"<{name[:40]}> is not allowed in <{self._atom.name}>")
         if len(self._stack) > MAX_DEPTH or self._elements > MAX_ELEMENTS:
             raise self._error(f"SSML may have {MAX_ELEMENTS:,} elements, {MAX_DEPTH} deep")
-        unknown = sorted(set(attributes) - _ATTRIBUTES[name])
+
+    def _check(self, name: str, attributes: Attributes) -> None:
+        unknown = sorted(set(attributes) - _ATTRIBUTES[name] - {"xmlns", "xml:id", "xml:space"})
         if unknown:
             raise self._error(f"<{name}> may not have the attribute {unknown[0][:40]!r}")
 
@@ -187,6 +222,14 @@ class _Reader(xml.sax.handler.ContentHandler):
 
     _start_s = _start_p
 
+    def _start_token(self, element: _Element, attributes: Attributes) -> _Element:
+        return self._in_language(element, attributes)
+
+    _start_w = _start_token
+
+    def _start_metadata(self, element: _Element, _attributes: Attributes) -> _Element:
+        return replace(element, muted=True)
+
     def _start_lang(self, element: _Element, attributes: Attributes) -> _Element:
         self._required("lang", attributes, "xml:lang")
         return self._in_language(element, attributes)
@@ -203,7 +246,7 @@ class _Reader(xml.sax.handler.ContentHandler):
         if "rate" in attributes:
             style = replace(style, rate=style.rate * self._factor("rate", attributes["rate"], _RATES, 0.1, 8.0))
         if "pitch" in attributes:
-            style = replace(style, pitch=style.pitch + self._semitones(attributes["pitch"]))
+            style = replace(style, pitch=self._pitch(style, attributes["pitch"]))
         if "range" in attributes:
             factor = self._factor("range", attributes["range"], _RANGES, 0.0, 4.0)
             style = replace(style, pitch_range=style.pitch_range * factor)
@@ -218,11 +261,14 @@ class _Reader(xml.sax.handler.ContentHandler):
         return replace(element, style=replace(element.style, emphasis=cast(Emphasis, level)))
 
     def _start_say_as(self, element: _Element, attributes: Attributes) -> _Element:
-        kind = self._required("say-as", attributes, "interpret-as")
-        if kind not in _SAY_AS:
-            raise self._error(f"interpret-as is one of {', '.join(_SAY_AS)}")
-        self._atom = []
-        return replace(element, style=replace(element.style, say_as=_SAY_AS[kind]))
+        kind, form = self._required("say-as", attributes, "interpret-as"), attributes.get("format", "").strip()
+        if kind not in say_as.KINDS:
+            raise self._error(f"interpret-as is one of {', '.join(say_as.KINDS)}")
+        wrong = say_as.check_format(kind, form)
+        if wrong:
+            raise self._error(wrong)
+        self._atom = _Atom("say-as", kind, form)
+        return element
 
     def _start_sub(self, element: _Element, attributes: Attributes) -> _Element:
         alias = self._required("sub", attributes, "alias")
@@ -231,10 +277,10 @@ class _Reader(xml.sax.handler.ContentHandler):
         return replace(element, muted=True)
 
     def _start_phoneme(self, element: _Element, attributes: Attributes) -> _Element:
-        phonemes = self._phonemes(attributes.get("alphabet", "ipa"), self._required("phoneme", attributes, "ph"))
-        if not element.muted:
-            self._add(Run(" ", replace(element.style, phonemes=phonemes)))
-        return replace(element, muted=True)
+        alphabet, ph = attributes.get("alphabet", "ipa"), self._required("phoneme", attributes, "ph")
+        phonemes, ipa = self._phonemes(alphabet, ph)
+        self._atom = _Atom("phoneme")
+        return replace(element, style=replace(element.style, phonemes=phonemes, ipa=ipa))
 
     def _start_break(self, element: _Element, attributes: Attributes) -> _Element:
         strength = attributes.get("strength", "medium")
@@ -246,7 +292,9 @@ class _Reader(xml.sax.handler.ContentHandler):
         return element
 
     def _start_mark(self, element: _Element, attributes: Attributes) -> _Element:
-        self._required("mark", attributes, "name")
+        name = self._required("mark", attributes, "name")
+        if not element.muted:
+            self._add(Mark(name))
         return element
 
     # ── Attributes ──
@@ -264,10 +312,14 @@ class _Reader(xml.sax.handler.ContentHandler):
         return replace(element, style=replace(element.style, voice=self._voice(None, language, None, element)))
 
     def _voice(self, name: str | None, language: str | None, gender: str | None, element: _Element) -> str:
-        try:
-            return self._find_voice(name, language, gender, element.style.voice)
-        except errors.InvalidRequest as error:
-            raise self._error(error.message.rstrip(".")) from error
+        """Of several names, parted by spaces, the first that there is."""
+        failed: errors.InvalidRequest | None = None
+        for candidate in (name or "").split() or [None]:
+            try:
+                return self._find_voice(candidate, language, gender, element.style.voice)
+            except errors.InvalidRequest as error:
+                failed = failed or error
+        raise self._error((failed.message if failed else "There is no such voice").rstrip(".")) from failed
 
     def _factor(self, name: str, value: str, named: dict[str, float], least: float, most: float) -> float:
         """A name, a percentage ("80%", "+20%") or, for a rate, a bare factor ("1.5")."""
@@ -281,9 +333,21 @@ class _Reader(xml.sax.handler.ContentHandler):
             raise self._error(f"The {name} of <prosody> is from {least:.0%} to {most:.0%}")
         return number
 
-    def _semitones(self, value: str) -> float:
-        """A name, semitones ("+2st"), or a relative percentage ("-10%"); hertz would mean another voice each time."""
+    def _pitch(self, style: Style, value: str) -> float:
+        """Semitones, within `style`."""
         value = value.strip()
+        if not value.endswith("Hz"):
+            return style.pitch + self._semitones(value)
+        hertz = self._number("pitch", value[:-2])
+        usual = _TYPICAL_HERTZ.get(self._get_voice(style.voice).gender or "", 150.0)
+        now = usual * 2 ** (style.pitch / 12)
+        wanted = now + hertz if value[0] in "+-" else hertz
+        if not usual / 4 <= wanted <= usual * 4:
+            raise self._error(f"The pitch of this voice is from {usual / 4:.0f}Hz to {usual * 4:.0f}Hz")
+        return 12 * math.log2(wanted / usual)
+
+    def _semitones(self, value: str) -> float:
+        """A name, semitones ("+2st"), or a relative percentage ("-10%")."""
         if value in _PITCHES:
             return _PITCHES[value]
         if value.endswith("st"):
@@ -291,16 +355,18 @@ class _Reader(xml.sax.handler.ContentHandler):
         elif value.endswith("%") and value[0] in "+-":
             number = 12 * math.log2(max(0.01, 1 + self._number("pitch", value[:-1]) / 100))
         else:
-            raise self._error('The pitch of <prosody> is a name, "+2st" or "+10%"')
+            raise self._error('The pitch of <prosody> is a name, "+2st", "+10%", "+20Hz" or "180Hz"')
         if not -24 <= number <= 24:
             raise self._error("The pitch of <prosody> is within two octaves")
         return number
 
     def _gain(self, value: str) -> float:
-        """A name, decibels ("-6dB", as SSML 1.1 has it), or a percentage."""
+        """A name, decibels ("-6dB", as SSML 1.1 has it), a percentage, or a number up to 100 as in SSML 1.0."""
         value = value.strip()
         if value.endswith("dB"):
             return min(3.0, 10 ** (min(20.0, self._number("volume", value[:-2])) / 20))
+        if value not in _VOLUMES and not value.endswith("%"):
+            value += "%"
         return self._factor("volume", value, _VOLUMES, 0.0, 3.0)
 
     def _seconds(self, value: str) -> float:
@@ -318,17 +384,19 @@ class _Reader(xml.sax.handler.ContentHandler):
             raise self._error(f"The {name} {value[:40]!r} is not a number with a known unit")
         return float(value)
 
-    def _phonemes(self, alphabet: str, ph: str) -> str:
-        if alphabet == "ipa":
-            try:
-                return from_ipa(ph)
-            except UnknownPhoneme as error:
-                raise self._error(f"The phoneme {error.symbol!r} is not known") from error
-        if alphabet not in ("espeak", "x-espeak"):
-            raise self._error("The alphabet of <phoneme> is ipa or x-espeak")
-        if not _MNEMONICS.fullmatch(ph):
-            raise self._error("The phonemes are not espeak mnemonics")
-        return ph
+    def _phonemes(self, alphabet: str, ph: str) -> tuple[str, str | None]:
+        """espeak's mnemonics, and the IPA where that is what was written."""
+        if alphabet in ("espeak", "x-espeak"):
+            if not _MNEMONICS.fullmatch(ph):
+                raise self._error("The phonemes are not espeak mnemonics")
+            return ph, None
+        if alphabet not in ("ipa", "x-sampa"):
+            raise self._error("The alphabet of <phoneme> is ipa, x-sampa or x-espeak")
+        try:
+            ipa = from_x_sampa(ph) if alphabet == "x-sampa" else ph
+            return from_ipa(ipa), ipa
+        except UnknownPhoneme as error:
+            raise self._error(f"The phoneme {error.symbol!r} is not known") from error
 
     # ── What is to be spoken ──
 
@@ -356,8 +424,27 @@ class _Reader(xml.sax.handler.ContentHandler):
         self._add(Pause(seconds))
 
     def _end_atom(self, element: _Element) -> None:
-        content, self._atom = "".join(self._atom or ()), None
-        if element.style.say_as is None:
-            self._say(content, element.style)
-        elif plain.is_speakable(plain.clean(content)):
-            self._add(Run(plain.clean(content), element.style))
+        atom, self._atom = self._atom, None
+        if atom is None or element.muted:
+            return
+        content, style = plain.clean(atom.content), element.style
+        if atom.name == "phoneme":
+            self._add(Run(content if plain.is_speakable(content) else " ", style))
+        elif not plain.is_speakable(content):
+            self._say(content, style)
+        elif say_as.is_spelt(atom.kind):
+            self._add(Run(content, replace(style, say_as="characters")))
+        else:
+            language = self._get_voice(style.voice).language
+            self._add_said(content, style, say_as.expand(content, atom.kind, atom.form, language))
+
+    def _add_said(self, content: str, style: Style, spoken: str | None) -> None:
+        if spoken is None:
+            self._say(content, style)
+        else:
+            self._add(Run(content, style, spoken=f" {spoken} "))
+
+
+def _is_foreign(name: str) -> bool:
+    """An attribute of another namespace, or what declares one."""
+    return ":" in name and not name.startswith("xml:")

@@ -32,6 +32,7 @@ from ml.artifacts import ModelFolder, ModelManifest
 from ml.errors import ModelInvalid
 from ml.tts import languages
 from ml.tts.script import Utterance
+from ml.tts.timing import Sound
 from ml.types import PcmSamples, Samples, Voice
 
 Gender = Literal["male", "female", "neutral"]
@@ -49,6 +50,8 @@ class SynthesizerCapabilities:
     ssml: bool = False  # speaks runs of several styles, say-as and phonemes in one utterance, and its closing pause
     speed: bool = False  # changes its tempo itself
     pitch: bool = False  # changes its pitch itself
+    phonemes: bool = False  # speaks runs that bring their IPA among its words; known from the folder (`takes_phonemes`)
+    word_times: bool = False  # tells when it says each word: `speak_timed`
     timbres: bool = False  # its voices take variants of timbre: "<voice>+<variant>"
     cloning: bool = False  # clones voices: a `CloningSynthesizer`
     adapting: bool = False  # speaks with an `Adaptation`
@@ -108,14 +111,30 @@ class Synthesizer(Protocol):
     ) -> PcmSamples:
         """Speaks a sentence: shape (samples,), int16, at the engine's rate; empty where it has no sounds for it.
 
-        Without the capability `ssml` the utterance is one run of plain text, `pause` is not looked at, and speed
-        (times normal) or pitch (semitones) are only given where the engine changes them itself. `likeness` is
-        of a kind that the capabilities promise. Raises `EngineFailed`, `EngineUnavailable` or `Cancelled`.
+        Without the capability `ssml` the utterance is one run of plain text, or with `phonemes` several of which some
+        have `style.ipa`; `pause` is not looked at, and speed (times normal) or pitch (semitones) are only given where
+        the engine changes them itself. `likeness` is of a kind that the capabilities promise. Raises `EngineFailed`, `EngineUnavailable` or `Cancelled`.
         """
         ...
 
     def close(self) -> None:
         """Frees what the engine holds. No call is under way, and none follows."""
+        ...
+
+
+class TimingSynthesizer(Synthesizer, Protocol):
+    """An engine with the capability `word_times`."""
+
+    def speak_timed(
+        self,
+        utterance: Utterance,
+        *,
+        speed: float = 1.0,
+        pitch: float = 0.0,
+        cancel: threading.Event | None = None,
+        likeness: Likeness | None = None,
+    ) -> Sound:
+        """As `speak`, with the times of the words in the utterance's text."""
         ...
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import threading
 from collections.abc import Iterator, Mapping
@@ -68,6 +69,17 @@ def capabilities(manifest: ModelManifest) -> SynthesizerCapabilities:
         cloning=manifest.format == "xtts",
         device=devices.resolve(settings.get("device", "auto")),
     )
+
+
+def takes_phonemes(folder: ModelFolder) -> bool:
+    """Whether a VITS was trained on phonemes of espeak. Loads nothing."""
+    if folder.manifest.format != "vits":
+        return False
+    try:
+        config = json.loads(folder.file(settings_of(folder.manifest).get("config", "config.json")).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("use_phonemes") is True
 
 
 def load(folder: ModelFolder) -> CoquiVits | CoquiXtts:
@@ -229,7 +241,7 @@ class CoquiVits(_Coqui):
         if likeness is not None or pitch:
             raise errors.InvalidRequest("This model clones no voices and changes no pitch.", param="voice")
         voice = self._speakers[utterance.voice].voice
-        ids = self._ids(utterance.text, voice)
+        ids = self._ids(utterance, voice)
         if not ids:
             return np.zeros(0, dtype=np.int16)
         with self._call(cancel):
@@ -239,11 +251,22 @@ class CoquiVits(_Coqui):
             samples = made["model_outputs"][0, 0].float().cpu().numpy()
         return base.to_pcm(samples)
 
-    def _ids(self, text: str, voice: Voice) -> list[int]:
+    def _ids(self, utterance: Utterance, voice: Voice) -> list[int]:
         tokenizer = self._model.tokenizer
         language = self._language(voice) if self._model.language_manager.num_languages > 1 else None
-        ids = tokenizer.text_to_ids(text, language=language)
+        if any(run.style.ipa for run in utterance.runs) and tokenizer.use_phonemes:
+            ids = self._phoneme_ids(utterance, language or tokenizer.phonemizer.language)
+        else:
+            ids = tokenizer.text_to_ids(utterance.text, language=language)
         return [] if set(ids) <= {tokenizer.pad_id, tokenizer.blank_id, *tokenizer.encode(" ")} else list(ids)
+
+    def _phoneme_ids(self, utterance: Utterance, language: str) -> list[int]:
+        """As the tokenizer does, but for the runs that bring their own phonemes."""
+        tokenizer = self._model.tokenizer
+        ids = tokenizer.encode(espeak.phonemize_runs(utterance, language))
+        if tokenizer.add_blank:
+            ids = tokenizer.intersperse_blank_char(ids)
+        return list(tokenizer.pad_with_bos_eos(ids) if tokenizer.use_eos_bos else ids)
 
     def _language(self, voice: Voice) -> str:
         """The model's own name of the voice's language."""

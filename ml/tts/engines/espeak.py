@@ -6,13 +6,16 @@ Voices are `espeak:<language>`, and `espeak:<language>+<variant>` with one of th
 from __future__ import annotations
 
 import atexit
+import bisect
 import functools
+import itertools
 import math
 import os
 import re
 import shutil
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from ml.tts.engines.base import Adaptation, Gender, Likeness, SynthesizerCapabil
 from ml.tts.engines.espeak_process import SAMPLE_RATE
 from ml.tts.engines.turns import Turns
 from ml.tts.script import Run, Style, Utterance
+from ml.tts.timing import Sound, from_events
 from ml.types import PcmSamples, Voice
 from ml.workers import WorkerPool
 
@@ -107,12 +111,48 @@ def speak(
 
     speed: times the normal rate; pitch: semitones. Raises `EngineFailed`, `EngineUnavailable` or `Cancelled`.
     """
-    request = _request(utterance, speed * (adaptation.speed if adaptation else 1.0), pitch)
-    if adaptation is not None:
-        request.update(variant=timbre.variant(adaptation), home=_home_of_variants())
+    pcm = _call("speak", _adapted(utterance, speed, pitch, adaptation), cancel)
+    return _sounding(pcm, adaptation)
+
+
+def speak_timed(
+    utterance: Utterance,
+    *,
+    speed: float,
+    pitch: float,
+    cancel: threading.Event | None,
+    adaptation: Adaptation | None = None,
+) -> Sound:
+    """As `speak`, with the times of the words."""
+    spans: list[_Marked] = []
+    request = _adapted(utterance, speed, pitch, adaptation, spans)
+    pcm, words, ends = _call("speak_timed", request, cancel)
+    text = "".join(run.text for run in utterance.runs)
+    events = [(_source(position, spans), sample / SAMPLE_RATE) for position, sample in words]
+    timed = from_events(text, events, [sample / SAMPLE_RATE for sample in ends])
+    return Sound(_sounding(pcm, adaptation), timed)
+
+
+def _call(method: str, request: dict[str, Any], cancel: threading.Event | None) -> Any:
     pool = _pool()
     with _turns().turn(cancel):
-        pcm = pool.call("speak", request, cancel=cancel, timeout_seconds=_CALL_SECONDS)
+        return pool.call(method, request, cancel=cancel, timeout_seconds=_CALL_SECONDS)
+
+
+def _adapted(
+    utterance: Utterance,
+    speed: float,
+    pitch: float,
+    adaptation: Adaptation | None,
+    spans: list[_Marked] | None = None,
+) -> dict[str, Any]:
+    request = _request(utterance, speed * (adaptation.speed if adaptation else 1.0), pitch, spans)
+    if adaptation is not None:
+        request.update(variant=timbre.variant(adaptation), home=_home_of_variants())
+    return request
+
+
+def _sounding(pcm: bytes, adaptation: Adaptation | None) -> PcmSamples:
     samples = np.frombuffer(pcm, dtype=np.int16)
     return samples if adaptation is None else timbre.equalise(samples, SAMPLE_RATE, adaptation.equaliser_db)
 
@@ -134,6 +174,18 @@ def phonemize(text: str, language: str, *, cancel: threading.Event | None = None
     sources = _realigned([source for _, source in clauses])
     spoken = (_SWITCHES.sub("", ipa).strip() for ipa, _ in clauses)
     return " ".join(ipa + _closing(source) for ipa, source in zip(spoken, sources, strict=True) if ipa)
+
+
+def phonemize_runs(utterance: Utterance, language: str, *, cancel: threading.Event | None = None) -> str:
+    """An utterance in the IPA: its words by `phonemize`, but for runs that bring their own."""
+    parts = []
+    for brings, runs in itertools.groupby(utterance.runs, key=lambda run: run.style.ipa is not None):
+        together = list(runs)
+        if brings:
+            parts += [run.style.ipa or "" for run in together]
+        else:
+            parts.append(phonemize("".join(run.text for run in together).strip(), language, cancel=cancel))
+    return " ".join(filter(None, parts))
 
 
 def reshape(
@@ -202,6 +254,8 @@ class Espeak:
         ssml=True,
         speed=True,
         pitch=True,
+        phonemes=True,
+        word_times=True,
         timbres=True,
         adapting=True,
         concurrency=os.cpu_count() or 1,
@@ -219,12 +273,27 @@ class Espeak:
         cancel: threading.Event | None = None,
         likeness: Likeness | None = None,
     ) -> PcmSamples:
-        if not (likeness is None or isinstance(likeness, Adaptation)):
-            raise errors.InvalidRequest("espeak-ng does not clone voices.", param="voice")
-        return speak(utterance, speed=speed, pitch=pitch, cancel=cancel, adaptation=likeness)
+        return speak(utterance, speed=speed, pitch=pitch, cancel=cancel, adaptation=_adaptation(likeness))
+
+    def speak_timed(
+        self,
+        utterance: Utterance,
+        *,
+        speed: float = 1.0,
+        pitch: float = 0.0,
+        cancel: threading.Event | None = None,
+        likeness: Likeness | None = None,
+    ) -> Sound:
+        return speak_timed(utterance, speed=speed, pitch=pitch, cancel=cancel, adaptation=_adaptation(likeness))
 
     def close(self) -> None:
         """Its processes are shared and stay."""
+
+
+def _adaptation(likeness: Likeness | None) -> Adaptation | None:
+    if not (likeness is None or isinstance(likeness, Adaptation)):
+        raise errors.InvalidRequest("espeak-ng does not clone voices.", param="voice")
+    return likeness
 
 
 @functools.cache
@@ -285,11 +354,11 @@ _PITCH_UP, _PITCH_DOWN = 0.837, 0.755
 """The part of a wanted shift, in semitones, that pitch and range together really give: measured over ten voices."""
 
 
-def _rate(speed: float) -> tuple[int, float]:
-    """Words a minute, and the tempo to reach the rest with."""
-    if speed > _FASTEST:
+def _rate(speed: float, timed: bool) -> tuple[int, float]:
+    """Words a minute, and the tempo to reach the rest with. The library's fast speech tells no true times."""
+    if speed > _FASTEST and not timed:
         return max(_FASTEST_NATIVE + 1, round(speed * _SONIC_RATE)), 1.0
-    native = max(speed, _SLOWEST)
+    native = min(_FASTEST, max(speed, _SLOWEST))
     return round(float(np.interp(native, _MEASURED_SPEEDS, _RATES))), speed / native
 
 
@@ -316,13 +385,36 @@ class _Base:
     transposed: float  # semitones of it that are done to the finished sound
 
 
-def _request(utterance: Utterance, speed: float, pitch: float) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """What a run became in the text that the library is given."""
+
+    start: int
+    length: int
+    source: int  # where the run stands in the utterance's text
+    source_length: int
+
+
+def _source(position: int, spans: Sequence[_Marked]) -> int:
+    """The character of the utterance's text that one of the marked text stands for."""
+    index = max(0, bisect.bisect_right([span.start for span in spans], position) - 1)
+    span = spans[index]
+    along = min(max(0, position - span.start), span.length)
+    if span.length != span.source_length:  # something else is said for it
+        along = min(span.source_length - 1, along * span.source_length // max(1, span.length))
+    return span.source + max(0, along)
+
+
+def _request(
+    utterance: Utterance, speed: float, pitch: float, spans: list[_Marked] | None = None
+) -> dict[str, Any]:
+    """spans: is filled with what became of the runs, where words' times are wanted."""
     first = utterance.runs[0].style
-    rate, tempo = _rate(min(8.0, max(0.1, speed * first.rate)))
+    rate, tempo = _rate(min(8.0, max(0.1, speed * first.rate)), spans is not None)
     value, intonation, transpose = _pitch(min(24.0, max(-24.0, pitch + first.pitch)))
     return {
         "voice": _file(first.voice),
-        "text": _marked(utterance, _Base(rate, first.rate, pitch, 12 * math.log2(transpose))),
+        "text": _marked(utterance, _Base(rate, first.rate, pitch, 12 * math.log2(transpose)), spans),
         "rate": rate,
         "volume": _volume(first),
         "pitch": value,
@@ -336,7 +428,7 @@ def _request(utterance: Utterance, speed: float, pitch: float) -> dict[str, Any]
 
 _EMPHASIS_VOLUME = {None: 1.0, "none": 1.0, "reduced": 0.75, "moderate": 1.1, "strong": 1.3}
 _EMPHASIS_LEVEL = {None: 0, "none": 1, "reduced": 2, "moderate": 3, "strong": 4}
-_SAY_AS = {"characters": 0x12, "digits": 0xC1}  # SAYAS_CHARS, SAYAS_DIGITS1 of espeak's synthesize.h
+_SAY_AS = {"characters": 0x12}  # SAYAS_CHARS of espeak's synthesize.h
 
 
 def _volume(style: Style) -> int:
@@ -344,25 +436,29 @@ def _volume(style: Style) -> int:
     return min(300, round(100 * style.volume * _EMPHASIS_VOLUME[style.emphasis]))
 
 
-def _marked(utterance: Utterance, base: _Base) -> str:
+def _marked(utterance: Utterance, base: _Base, spans: list[_Marked] | None) -> str:
     """The text with espeak's embedded commands where the style changes: 0x01, a number, a letter.
 
     Only we can write them: `text.clean` takes every 0x01 out of what the caller wrote.
     """
     escaped = any(run.style.phonemes for run in utterance.runs)
     previous = replace(utterance.runs[0].style, emphasis=None, say_as=None, phonemes=None)
-    parts = []
+    marked, source = "", 0
     for run in utterance.runs:
-        parts.append(_changes(previous, run.style, base))
-        parts.append(_words(run, escaped))
+        marked += _changes(previous, run.style, base)
+        words = _words(run, escaped)
+        if spans is not None and run.text:
+            spans.append(_Marked(len(marked), len(words), source, len(run.text)))
+        marked += words
+        source += len(run.text)
         previous = run.style
-    return "".join(parts)
+    return marked
 
 
 def _words(run: Run, escaped: bool) -> str:
     if run.style.phonemes:
         return f" [[{run.style.phonemes}]] "
-    text = run.text.replace("[[", "[ [").replace("[[", "[ [") if escaped else run.text
+    text = run.said.replace("[[", "[ [").replace("[[", "[ [") if escaped else run.said
     if run.style.say_as:
         return f" \x01{_SAY_AS[run.style.say_as]}Y{text.strip()}\x01Y "
     return text

@@ -35,7 +35,25 @@ _CPU_SECONDS = 20
 _SEED = 1  # of the breath noise; the library seeds it with the time of day
 _F_SETPIPE_SZ = 1031
 
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+_LIST_TERMINATED, _WORD_EVENT, _END_EVENT = 0, 1, 5
+
+
+class _Event(ctypes.Structure):
+    """`espeak_EVENT` of speak_lib.h."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),  # in characters, from 1
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    )
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
 
 
 class _Voice(ctypes.Structure):
@@ -63,6 +81,7 @@ class Synthesizer:
     def __init__(self, library: str, data: str) -> None:
         self._parts: list[bytes] = []
         self._bytes = 0
+        self._events: list[tuple[int, int, int]] = []  # kind, character of the text, sample
         try:
             self._library = _load(library)
         except OSError as error:
@@ -89,6 +108,10 @@ class Synthesizer:
         higher).
         """
         return self._forked(lambda: self._synthesize(request))
+
+    def speak_timed(self, request: dict[str, Any]) -> list[Any]:
+        """As `speak`, and when: `[pcm, [[character, sample], …] of words, [sample, …] of clauses' ends]`."""
+        return list(msgpack.unpackb(self._forked(lambda: self._packed_timed(request))))
 
     def phonemes(self, voice: str, text: str) -> list[list[str]]:
         """The text clause by clause: `[IPA, what of the text it stands for]`. voice: a voice's file."""
@@ -144,6 +167,13 @@ class Synthesizer:
         if self._library.espeak_SetVoiceByName(name.encode()):
             raise errors.EngineFailed("espeak-ng cannot load the voice.")
 
+    def _packed_timed(self, request: dict[str, Any]) -> bytes:
+        pcm = self._synthesize(request)
+        tempo = request["tempo"]
+        words = [[at, round(sample / tempo)] for kind, at, sample in self._events if kind == _WORD_EVENT]
+        ends = [round(sample / tempo) for kind, _, sample in self._events if kind == _END_EVENT]
+        return bytes(msgpack.packb([pcm, words, ends]))
+
     def _reshape(self, pcm: bytes, tempo: float, transpose: float, sample_rate: int = SAMPLE_RATE) -> bytes:
         """Changes tempo and pitch with Sonic, which the library carries for its own fast speech."""
         if (tempo == 1.0 and transpose == 1.0) or not pcm:
@@ -170,8 +200,14 @@ class Synthesizer:
                 break
         return bytes(msgpack.packb(clauses))
 
-    def _receive(self, samples: int | None, count: int, _events: int | None) -> int:
+    def _receive(self, samples: int | None, count: int, events: Any) -> int:
         """Called by the library with each stretch of samples; a result of 1 stops it."""
+        index = 0
+        while events and events[index].type != _LIST_TERMINATED:
+            event = events[index]
+            if event.type in (_WORD_EVENT, _END_EVENT):
+                self._events.append((event.type, event.text_position - 1, event.sample))
+            index += 1
         if samples and count:
             self._parts.append(ctypes.string_at(samples, 2 * count))
             self._bytes += 2 * count

@@ -75,6 +75,18 @@ def capabilities(manifest: ModelManifest) -> SynthesizerCapabilities:
     )
 
 
+def takes_phonemes(folder: ModelFolder) -> bool:
+    """Whether the model's units are phonemes rather than letters or the words of a lexicon. Loads nothing."""
+    settings = _settings(folder.manifest)
+    if settings.get("lexicon", []) or "lexicon.txt" in folder.manifest.files:
+        return False
+    tokens = folder.file(settings.get("tokens", _DEFAULT_FILES["tokens"]))
+    try:
+        return "ə" in tokens.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def load(folder: ModelFolder) -> SherpaSynthesizer:
     """Raises `ModelInvalid` for what cannot be served, before native code in this process sees it."""
     manifest = folder.manifest
@@ -132,7 +144,7 @@ class SherpaSynthesizer:
         phonemes = self._phonemes.get(voice_id)
         if phonemes is None:
             return _Request(utterance.text, [], int(key), native)
-        ipa = unicodedata.normalize("NFD", espeak.phonemize(utterance.text, phonemes, cancel=cancel))
+        ipa = unicodedata.normalize("NFD", espeak.phonemize_runs(utterance, phonemes, cancel=cancel))
         return _Request("", [[ord(symbol) for symbol in ipa]], int(key), native) if ipa.strip() else None
 
     def _generate(self, request: _Request, cancel: threading.Event | None) -> PcmSamples:
