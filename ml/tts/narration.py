@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
-from ml.tts import delivery, pipeline
+from ml.tts import pipeline
 from ml.tts import text as plain
 from ml.tts.incremental import GrowingText
 from ml.tts.listening import Listener
 from ml.tts.script import Run, Style, Utterance
+from ml.tts.sentences import is_closed, utterances
 from ml.types import AudioChunk, Caller, SynthesisOptions, Voice
 
 
@@ -34,6 +36,7 @@ class Narrator:
         self.text = GrowingText()
         self.listener = Listener(caller)
         self._options = replace(options, voice=self.voice.id, sample_rate=self.sample_rate)
+        self._shape = functools.partial(pipeline.shaped, self._options)
         self._resampler = pipeline.Resampler(self.sample_rate)
 
     def speak(self, piece: str, cancel: threading.Event | None = None) -> AudioChunk:
@@ -43,10 +46,14 @@ class Narrator:
         """
         if not plain.is_speakable(piece):
             return self._joined((), piece)
-        utterance = Utterance((Run(piece, Style(self.voice.id)),), pause=pipeline.is_closed(piece))
-        samples, rate = pipeline.speak_utterance(utterance, self._options, self.listener.turn(), cancel)
-        heard = delivery.with_volume(samples, self._options.volume) if samples.any() else samples[:0]
-        return self._joined(self._resampler.push(AudioChunk(heard, rate, piece)), piece)
+        chunks: list[AudioChunk] = []
+        for part in utterances([Run(piece, Style(self.voice.id))], self._shape):
+            if isinstance(part, Utterance):
+                last = replace(part, pause=is_closed(part.source))
+                sound, rate = pipeline.speak_utterance(last, self._options, self.listener.turn(), cancel)
+                chunk = pipeline.as_chunk(last, sound, rate, self._options)
+                chunks += self._resampler.push(chunk)
+        return self._joined(chunks, piece)
 
     def end_utterance(self) -> AudioChunk:
         """The few milliseconds of sound that are held back until the next piece."""

@@ -5,25 +5,31 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ml import errors
-from ml.tts import delivery, languages, own, registry, ssml
+from ml.tts import delivery, languages, own, registry, scripts, ssml, timing
 from ml.tts import text as plain
+from ml.tts.edges import trimmed
 from ml.tts.engines import espeak
+from ml.tts.engines.base import SynthesizerCapabilities
 from ml.tts.listening import Listener
-from ml.tts.script import Pause, Run, Style, Utterance
-from ml.types import AudioChunk, Caller, PcmSamples, SynthesisOptions, Voice
+from ml.tts.script import Mark, Pause, Run, Style, Utterance
+from ml.tts.sentences import Item, Part, utterances
+from ml.tts.timing import Sound
+from ml.types import AudioChunk, Caller, SpokenMark, SpokenWord, SynthesisOptions, Voice
 
 if TYPE_CHECKING:
     import soxr
 
 MAX_CHARACTERS = 1_000_000
 """In one text; the markup of SSML counts."""
+
+MAX_WARNINGS = 20
 
 _RANGES = {"speed": (0.25, 4.0), "pitch": (-12.0, 12.0), "volume": (0.0, 2.0)}
 _SAMPLE_RATES = (8_000, 48_000)
@@ -39,7 +45,7 @@ def synthesize(
     caller: Caller = _ANYONE,
     cancel: threading.Event | None = None,
     streaming: bool = False,
-) -> Iterator[AudioChunk]:
+) -> Speech:
     """Speaks `text`: one chunk a sentence, at `output_sample_rate(options)`, each made when it is asked for.
 
     caller: in whose turn the engines compute. streaming: somebody listens meanwhile, so the first chunks are clauses,
@@ -52,20 +58,28 @@ def synthesize(
     """
     voice = resolve(options)
     verify(text, options)
+    items: list[Item] = [Run(plain.clean(text), Style(voice.id))]
     if options.ssml:
-        chosen = options.voice is not None
-        items: list[Run | Pause] = ssml.parse(
-            text, voice=voice, chosen=chosen, find_voice=functools.partial(_find_ssml_voice, options)
-        )
-    else:
-        items = [Run(plain.clean(text), Style(voice.id))]
+        items = _parsed(text, voice, options)
     if not any(isinstance(item, Run) and (item.style.phonemes or plain.is_speakable(item.text)) for item in items):
         raise errors.InvalidRequest("The text has nothing to speak.", param="text")
-    _verify_styles(items, options)
+    warnings = _verify_styles(items, options)
     rate = registry.model(voice.model).capabilities.sample_rate
-    parts = _with_pauses(utterances(items, plain.OPENING if streaming else ()))
+    parts = utterances(items, functools.partial(shaped, options), plain.OPENING if streaming else ())
     listener = Listener(caller) if streaming else None
-    return _resampled(_chunks(parts, rate, options, caller, listener, cancel), options.sample_rate or rate)
+    chunks = _resampled(_chunks(parts, rate, options, caller, listener, cancel), options.sample_rate or rate)
+    return Speech(trimmed(chunks) if options.trim_silence else chunks, warnings)
+
+
+class Speech(Iterator[AudioChunk]):
+    """Chunks as they are made, and what of the request could not be done."""
+
+    def __init__(self, chunks: Iterator[AudioChunk], warnings: tuple[str, ...]) -> None:
+        self._chunks = chunks
+        self.warnings = warnings
+
+    def __next__(self) -> AudioChunk:
+        return next(self._chunks)
 
 
 def resolve(options: SynthesisOptions) -> Voice:
@@ -120,12 +134,39 @@ def verify(text: str, options: SynthesisOptions) -> None:
         raise errors.InvalidRequest(f"The text has more than {MAX_CHARACTERS:,} characters.", param="text")
 
 
-def _verify_styles(items: Iterable[Run | Pause], options: SynthesisOptions) -> None:
-    """That each voice can do what is asked of it, before the first sentence is spoken."""
+def _parsed(document: str, voice: Voice, options: SynthesisOptions) -> list[Item]:
+    return ssml.parse(
+        document,
+        voice=voice,
+        chosen=options.voice is not None,
+        find_voice=functools.partial(_find_ssml_voice, options),
+        get_voice=lambda voice_id: _known(voice_id, options),
+    )
+
+
+def _verify_styles(items: Iterable[Item], options: SynthesisOptions) -> tuple[str, ...]:
+    """That each voice can do what is asked of it, before the first sentence is spoken; what it will leave out."""
+    warnings: dict[str, None] = {}
     for item in items:
-        if isinstance(item, Run):
-            voice = own.base_of(_known(item.style.voice, options), options)
-            delivery.check(item, voice, registry.model(voice.model).capabilities)
+        if not isinstance(item, Run):
+            continue
+        voice = own.base_of(_known(item.style.voice, options), options)
+        capabilities = registry.model(voice.model).capabilities
+        for warning in (delivery.check(item, voice, capabilities), _unspoken(item, voice, capabilities, options)):
+            if warning:
+                warnings[warning] = None
+    return tuple(warnings)[:MAX_WARNINGS]
+
+
+def _unspoken(run: Run, voice: Voice, capabilities: SynthesizerCapabilities, options: SynthesisOptions) -> str | None:
+    """Which entries of the lexicon the voice cannot follow."""
+    if options.lexicon is None or capabilities.phonemes or run.style.phonemes or run.style.say_as:
+        return None
+    found = {hit.entry.grapheme: None for hit in options.lexicon.find(run.text, voice.language) if hit.entry.ipa}
+    if not found:
+        return None
+    listed = ", ".join(list(found)[:5]) + (", …" if len(found) > 5 else "")
+    return f"The voice {voice.id} takes no phonemes: the lexicon's IPA was not applied to {listed}. An alias would be."
 
 
 def _known(voice_id: str, options: SynthesisOptions) -> Voice:
@@ -204,67 +245,37 @@ def _of_gender(voice: Voice, gender: str) -> Voice:
 # ── Speaking ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def utterances(items: Iterable[Run | Pause], opening: Sequence[int] = ()) -> Iterator[Utterance | Pause]:
-    """Puts runs together to sentences: what is spoken in one breath, and in one voice, goes to the engine at once."""
-    pending: list[Run] = []
-    weight = 0
-    for item in _fragments(items, opening):
-        if pending and (_leaves(pending[-1], item) or weight > plain.MAX_WEIGHT):
-            yield from _whole(pending)
-            pending, weight = [], 0
-        if isinstance(item, Pause):
-            yield item
-            continue
-        pending.append(item)
-        weight += plain.weight(item.text)
-    yield from _whole(pending)
+def shaped(options: SynthesisOptions, run: Run) -> list[Run]:
+    """A sentence as it is spoken: words of a foreign script by who can, and words of the lexicon as that says."""
+    runs = _by_script(run, options)
+    if not options.lexicon:
+        return runs
+    lexicon = options.lexicon
+    return [said for part in runs for said in lexicon.applied(part, _known(part.style.voice, options).language)]
 
 
-def _fragments(items: Iterable[Run | Pause], opening: Sequence[int]) -> Iterator[Run | Pause]:
-    """Runs cut into sentences."""
-    for item in items:
-        if isinstance(item, Pause) or item.style.phonemes or item.style.say_as:
-            yield item
-            continue
-        for piece in plain.split(item.text, opening=opening):
-            yield Run(piece, item.style)
-        opening = ()
+def _by_script(run: Run, options: SynthesisOptions) -> list[Run]:
+    """espeak-ng changes its language within a sentence itself."""
+    voice = own.base_of(_known(run.style.voice, options), options)
+    if registry.model(voice.model).capabilities.ssml:
+        return [run]
+    parts = []
+    for text, language in scripts.segments(run.text, voice.language):
+        speaker = None if language is None else _speaker_of(voice, language)
+        parts.append(replace(run, text=text, style=replace(run.style, voice=speaker or run.style.voice)))
+    return parts
 
 
-def _leaves(last: Run, item: Run | Pause) -> bool:
-    """Whether `item` begins another utterance than the one that `last` is in."""
-    if isinstance(item, Pause) or item.style.voice != last.style.voice:
-        return True
-    spoken_whole = last.style.phonemes or last.style.say_as
-    return not spoken_whole and (item.style == last.style or plain.ends_sentence(last.text))
-
-
-def _with_pauses(parts: Iterator[Utterance | Pause]) -> Iterator[Utterance | Pause]:
-    """Lets an utterance end with a pause if another follows, unless it was cut in the middle of a sentence."""
-    previous = next(parts, None)
-    for part in parts:
-        if isinstance(previous, Utterance) and isinstance(part, Utterance):
-            previous = replace(previous, pause=is_closed(previous.runs[-1].text))
-        if previous is not None:
-            yield previous
-        previous = part
-    if previous is not None:
-        yield previous
-
-
-def is_closed(text: str) -> bool:
-    """Whether a pause may follow: `text` was not cut between two words."""
-    stripped = text.rstrip()
-    return "\n" in text[len(stripped) :] or not stripped[-1:].isalnum()
-
-
-def _whole(runs: list[Run]) -> Iterator[Utterance]:
-    if any(run.style.phonemes or plain.is_speakable(run.text) for run in runs):
-        yield Utterance(tuple(runs))
+def _speaker_of(voice: Voice, language: str) -> str | None:
+    """The same speaker where he speaks the language, else whoever does; None: nobody."""
+    try:
+        return _speaking(voice, language).id
+    except errors.LanguageNotSupported:
+        return None
 
 
 def _chunks(
-    parts: Iterable[Utterance | Pause],
+    parts: Iterable[Part],
     rate: int,
     options: SynthesisOptions,
     caller: Caller,
@@ -279,37 +290,71 @@ def _chunks(
     for part in parts:
         if cancel is not None and cancel.is_set():
             raise errors.Cancelled("The request was cancelled.")
-        if isinstance(part, Pause):
-            if part.seconds:
-                yield AudioChunk(np.zeros(round(part.seconds * rate), dtype=np.int16), rate, "")
+        if not isinstance(part, Utterance):
+            yield from _silent(part, rate)
             continue
-        samples, rate = speak_utterance(part, options, listener.turn() if listener else caller, cancel)
+        sound, rate = speak_utterance(part, options, listener.turn() if listener else caller, cancel)
         if listener is not None:
-            listener.gets(len(samples) / rate)
-        if samples.any():  # for what it cannot say, espeak makes a few zeros
-            heard = True
-            yield AudioChunk(delivery.with_volume(samples, options.volume), rate, part.text)
+            listener.gets(len(sound.samples) / rate)
+        chunk = as_chunk(part, sound, rate, options)
+        heard = heard or len(chunk.samples) > 0
+        if len(chunk.samples) or chunk.marks:
+            yield chunk
     if not heard:
         raise errors.InvalidRequest("The voice has no sounds for this text.", param="text")
 
 
+def _silent(part: Pause | Mark, rate: int) -> Iterator[AudioChunk]:
+    nothing = np.zeros(0, dtype=np.int16)
+    if isinstance(part, Mark):
+        yield AudioChunk(nothing, rate, "", marks=(SpokenMark(part.name, 0.0),))
+    elif part.seconds:
+        yield AudioChunk(np.zeros(round(part.seconds * rate), dtype=np.int16), rate, "")
+
+
 def speak_utterance(
     utterance: Utterance, options: SynthesisOptions, caller: Caller, cancel: threading.Event | None
-) -> tuple[PcmSamples, int]:
-    """By the engine of the utterance's voice: samples, and their rate in hertz."""
+) -> tuple[Sound, int]:
+    """By the engine of the utterance's voice: its sound, and the rate of that in hertz."""
     utterance, voice, likeness = own.as_model_speaks(utterance, options)
     capabilities = registry.model(voice.model).capabilities
+    timed = options.timestamps or any(run.mark for run in utterance.runs)
+    if not capabilities.ssml if options.normalize is None else options.normalize:
+        utterance = delivery.normalised(utterance, voice)
 
-    def native(part: Utterance, speed: float, pitch: float) -> PcmSamples:
-        request = registry.SpeechRequest(part, speed, pitch, likeness)
+    def native(part: Utterance, speed: float, pitch: float) -> Sound:
+        request = registry.SpeechRequest(part, speed, pitch, likeness, timed=timed)
         return registry.speak(request, voice=voice, caller=caller, cancel=cancel)
 
     if capabilities.ssml:
         return native(utterance, options.speed, options.pitch), capabilities.sample_rate
-    samples = delivery.speak(
-        utterance, voice, capabilities, native, speed=options.speed, pitch=options.pitch, cancel=cancel
+    sound = delivery.speak(
+        utterance, capabilities, native, speed=options.speed, pitch=options.pitch, cancel=cancel, timed=timed
     )
-    return samples, capabilities.sample_rate
+    return sound, capabilities.sample_rate
+
+
+def as_chunk(utterance: Utterance, sound: Sound, rate: int, options: SynthesisOptions) -> AudioChunk:
+    """An utterance's sound with its text and times. Without samples where the engine has no sounds for it: espeak makes
+    a few zeros then."""
+    source, samples = utterance.source, sound.samples
+    if not samples.any():
+        samples, sound = samples[:0], Sound(samples[:0])
+    words = tuple(SpokenWord(timing.bare(source[slice(*word.span)]), word.start, word.end) for word in sound.words)
+    marks, position = [], 0
+    for run in utterance.runs:
+        if run.mark:
+            reached = next((word.start for word in sound.words if word.span[0] >= position), len(samples) / rate)
+            marks.append(SpokenMark(run.mark, reached))
+        position += len(run.text)
+    return AudioChunk(
+        delivery.with_volume(samples, options.volume),
+        rate,
+        utterance.text,
+        words if options.timestamps else (),
+        tuple(marks),
+        sound.estimated,
+    )
 
 
 def _resampled(chunks: Iterator[AudioChunk], rate: int) -> Iterator[AudioChunk]:
@@ -336,8 +381,8 @@ class Resampler:
             yield from self.rest()
             self._open(chunk.sample_rate)
         samples = chunk.samples if self._stream is None else self._stream.resample_chunk(chunk.samples)
-        if len(samples):
-            yield AudioChunk(samples, self._rate, chunk.text)
+        if len(samples) or chunk.marks:
+            yield replace(chunk, samples=samples, sample_rate=self._rate)
 
     def rest(self) -> Iterator[AudioChunk]:
         """The few milliseconds that are held back. What is pushed then begins anew."""

@@ -61,8 +61,13 @@ class Utterance:
     pause: bool = False  # whether it ends with the pause that parts it from the next
 
     @property
+    def source(self) -> str:
+        """Its text, to whose characters the times of words refer."""
+        return "".join(run.text for run in self.runs)
+
+    @property
     def text(self) -> str:
-        return "".join(run.text for run in self.runs).strip()
+        return self.source.strip()
 
     @property
     def voice(self) -> str:

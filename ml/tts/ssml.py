@@ -87,9 +87,7 @@ VoiceGetter: TypeAlias = Callable[[str], Voice]
 """The voice of an id that was found."""
 
 
-def parse(
-    document: str, *, voice: Voice, chosen: bool, find_voice: VoiceFinder, get_voice: VoiceGetter
-) -> list[Item]:
+def parse(document: str, *, voice: Voice, chosen: bool, find_voice: VoiceFinder, get_voice: VoiceGetter) -> list[Item]:
     """The runs and pauses of an SSML document, which begins in `voice`.
 
     chosen: the caller named the voice, so that the document's own language does not replace it by another voice of the
@@ -159,8 +157,9 @@ class _Reader(xml.sax.handler.ContentHandler):
         attributes = {key: value for key, value in attrs.items() if not _is_foreign(key)}
         parent = self._stack[-1]
         element = _Element(name, parent.style, parent.muted)
-        self._check_place(name)
-        if ":" in name or attributes.get("xmlns", _NAMESPACE) != _NAMESPACE:
+        foreign = ":" in name or attributes.get("xmlns", _NAMESPACE) != _NAMESPACE
+        self._check_place(name, foreign)
+        if foreign:
             self._stack.append(element)  # not SSML's: passed over, and what it holds is spoken
             return
         self._check(name, attributes)
@@ -190,11 +189,11 @@ class _Reader(xml.sax.handler.ContentHandler):
     def _error(self, message: str) -> errors.SsmlInvalid:
         return _invalid(message, self._locator)  # type: ignore[attr-defined]  # set by the parser
 
-    def _check_place(self, name: str) -> None:
+    def _check_place(self, name: str, foreign: bool) -> None:
         self._elements += 1
         if name in _REFUSED:
             raise self._error(_REFUSED[name])
-        if ":" not in name and name not in _ATTRIBUTES:
+        if not foreign and name not in _ATTRIBUTES:
             raise self._error(f"<{name[:40]}> is no element of SSML")
         if (len(self._stack) == 1) != (name == "speak"):
             raise self._error("SSML is one <speak> element with everything in it")

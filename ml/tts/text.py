@@ -5,6 +5,7 @@ Works on any script: the classes come from the Unicode character database, throu
 
 from __future__ import annotations
 
+import functools
 import itertools
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -48,6 +49,24 @@ _ABBREVIATION = regex.compile(
     r"(?:^|[\s(\p{Ps}])(?:\p{L}|(?:Mr|Mrs|Ms|Dr|Prof|Rev|Gen|Col|Capt|Sgt|Lt|St|Sr|Jr|Mt|No|Nr|vs|etc|cf|ca|approx|Fig"
     r"|Inc|Ltd|Co|bzw|Hr|Fr|Sra|Sta|Mme|Mlle|e\.g|i\.e|z\.B|d\.h|p\.ej|\p{L}\.\p{L}))\.$"
 )
+_LAST_WORD = regex.compile(r"(?:^|[\s(\p{Ps}])([\p{L}.]{2,9})\.$")
+
+
+@functools.cache
+def _titles() -> frozenset[str]:
+    """What stands before a name or a number and so ends no sentence. English alone: in other languages the lists hold
+    words that end many ("in", "on")."""
+    from pysbd.lang.english import English
+
+    return frozenset(English.Abbreviation.PREPOSITIVE_ABBREVIATIONS)
+
+
+def _ends_with_abbreviation(text: str) -> bool:
+    last = text[-12:]
+    if _ABBREVIATION.search(last):
+        return True
+    word = _LAST_WORD.search(last)
+    return word is not None and word.group(1).lower() in _titles()
 
 
 def clean(text: str) -> str:
@@ -70,7 +89,7 @@ def ends_sentence(text: str) -> bool:
     """Whether a full stop or its like closes `text`."""
     stripped = text.rstrip()
     ends = [found.end() for found in _SENTENCE_END.finditer(stripped, max(0, len(stripped) - 12))]
-    return bool(ends) and ends[-1] == len(stripped) and not _ABBREVIATION.search(stripped[-12:])
+    return bool(ends) and ends[-1] == len(stripped) and not _ends_with_abbreviation(stripped)
 
 
 def weight(text: str) -> int:
@@ -154,7 +173,7 @@ def _is_abbreviation(text: str, found: regex.Match[str], piece: str) -> bool:
     if not found.group().startswith(".") or found.group() != ".":
         return False
     following = text[found.end() : found.end() + 3].strip()
-    return following[:1].islower() or (bool(following) and _ABBREVIATION.search(piece[-12:]) is not None)
+    return following[:1].islower() or (bool(following) and _ends_with_abbreviation(piece))
 
 
 def _forced_end(text: str, start: int, horizon: int) -> int:

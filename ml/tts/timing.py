@@ -14,7 +14,7 @@ import numpy as np
 import regex
 
 from ml.tts import text as plain
-from ml.tts.normalise import Rewrite
+from ml.tts.script import Run, Utterance
 from ml.types import PcmSamples
 
 Span = tuple[int, int]
@@ -64,28 +64,21 @@ def bare(word: str) -> str:
     return _EDGES.sub("", word) or word
 
 
-def weigh(text: str, rewrites: Sequence[Rewrite], whole: str | None = None) -> list[WeightedWord]:
-    """The words of `text`, by what is said for them. whole: what is said for all of it, in place of `rewrites`."""
-    spans = words_of(text)
-    if whole is not None:
-        share = plain.weight(whole) / max(1, sum(end - start for start, end in spans))
-        return [_weighed(text, span, share * (span[1] - span[0])) for span in spans]
-    return [_weighed(text, span, _said_letters(text, span, rewrites)) for span in spans]
+def weigh(utterance: Utterance) -> list[WeightedWord]:
+    """An utterance's words, by what is said for them."""
+    text = utterance.source
+    letters = np.concatenate([[0.0], np.cumsum([share for run in utterance.runs for share in _shares(run)])])
+    return [
+        WeightedWord((start, end), max(1.0, float(letters[end] - letters[start])), _PAUSES.get(text[end - 1], 0.5))
+        for start, end in words_of(text)
+    ]
 
 
-def _weighed(text: str, span: Span, weight: float) -> WeightedWord:
-    return WeightedWord(span, max(1.0, weight), _PAUSES.get(text[span[1] - 1], 0.5))
-
-
-def _said_letters(text: str, span: Span, rewrites: Sequence[Rewrite]) -> float:
-    start, end = span
-    letters = float(plain.weight(text[start:end]))
-    for rewrite in rewrites:
-        common = min(end, rewrite.end) - max(start, rewrite.start)
-        if common > 0:
-            letters += len(rewrite.spoken) * common / (rewrite.end - rewrite.start)
-            letters -= plain.weight(text[max(start, rewrite.start) : min(end, rewrite.end)])
-    return letters
+def _shares(run: Run) -> list[float]:
+    """What each character of a run's text takes to say, in letters."""
+    if run.spoken is None:
+        return [float(plain.weight(character)) for character in run.text]
+    return [plain.weight(run.spoken) / max(1, len(run.text))] * len(run.text)
 
 
 # ── Estimating ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -154,8 +147,8 @@ def _filled(spans: Sequence[Span], starts: Sequence[float | None], ends: Sequenc
         start = starts[index] if starts[index] is not None else (made[-1].end if made else 0.0)
         start = max(start or 0.0, made[-1].start if made else 0.0)
         limit = starts[following] if following < len(spans) else None
-        clause = next((end for end in ends if end > start), start)
-        end = clause if limit is None else max(start, min(limit, clause))
+        clauses = [end for end in ends if start < end <= (ends[-1] if limit is None else limit)]
+        end = clauses[-1] if clauses else start if limit is None else limit
         made += _shared(spans[index:following], start, max(start, end))
         index = following
     return made

@@ -144,7 +144,8 @@ def test_hindi(folder):
 def test_numbers_are_spoken_as_words(folder):
     voice = Voice("v", "V", "en-US", None, "sherpa", "m")
     run = Run(" He paid $5.20 for 23 kg. ", Style(voice.id))
-    assert delivery.spoken_form(run, voice) == run.text
+    ours = " He paid five dollars and twenty cents for twenty three kilograms. "
+    assert delivery.spoken_form(run, voice) == ours  # by the rules, until the grammar is there
     built(folder, "tn", "en")
     said = " He paid five dollars twenty cents for twenty three kilograms. "
     assert delivery.spoken_form(run, voice) == said

@@ -175,7 +175,7 @@ def test_lists_installed_voices_with_the_embedded_ones():
 
 def test_a_text_without_sounds_is_an_error_at_its_end():
     with pytest.raises(errors.InvalidRequest, match="no sounds"):
-        chunks("☂ ☂", voice="tiny-vits:ana")
+        chunks("ǂ ǂ", voice="tiny-vits:ana")
 
 
 # ── SSML ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -214,8 +214,7 @@ def test_ssml_keeps_the_speaker_where_he_speaks_the_language_and_finds_the_gende
 @pytest.mark.parametrize(
     "body",
     [
-        "<phoneme alphabet='ipa' ph='həˈloʊ'>hello</phoneme>",
-        "<prosody range='high'>Hello.</prosody>",
+        "<phoneme alphabet='ipa' ph='həˈloʊ'/>",
         "<voice gender='neutral'>Hello.</voice>",
     ],
 )
@@ -228,7 +227,7 @@ def test_refuses_beforehand_what_the_voice_cannot_do(body):
 def test_say_as_is_spelt_out_in_the_one_place_of_normalisation():
     voice = ml.tts.resolve(SynthesisOptions(voice="tiny-vits:ana"))
     run = Run("A-1", Style(voice.id, say_as="characters"))
-    assert delivery.spoken_form(run, voice).split() == ["A,", "1"]
+    assert delivery.spoken_form(run, voice).split() == ["A,", "one"]
     spelt, word = (
         len(part[0].samples) for part in map(ssml, ("<say-as interpret-as='characters'>cat</say-as>", "cat"))
     )

@@ -113,7 +113,8 @@ class Synthesizer(Protocol):
 
         Without the capability `ssml` the utterance is one run of plain text, or with `phonemes` several of which some
         have `style.ipa`; `pause` is not looked at, and speed (times normal) or pitch (semitones) are only given where
-        the engine changes them itself. `likeness` is of a kind that the capabilities promise. Raises `EngineFailed`, `EngineUnavailable` or `Cancelled`.
+        the engine changes them itself. `likeness` is of a kind that the capabilities promise.
+        Raises `EngineFailed`, `EngineUnavailable` or `Cancelled`.
         """
         ...
 

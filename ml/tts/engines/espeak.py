@@ -127,9 +127,8 @@ def speak_timed(
     spans: list[_Marked] = []
     request = _adapted(utterance, speed, pitch, adaptation, spans)
     pcm, words, ends = _call("speak_timed", request, cancel)
-    text = "".join(run.text for run in utterance.runs)
     events = [(_source(position, spans), sample / SAMPLE_RATE) for position, sample in words]
-    timed = from_events(text, events, [sample / SAMPLE_RATE for sample in ends])
+    timed = from_events(utterance.source, events, [sample / SAMPLE_RATE for sample in ends])
     return Sound(_sounding(pcm, adaptation), timed)
 
 
@@ -405,9 +404,7 @@ def _source(position: int, spans: Sequence[_Marked]) -> int:
     return span.source + max(0, along)
 
 
-def _request(
-    utterance: Utterance, speed: float, pitch: float, spans: list[_Marked] | None = None
-) -> dict[str, Any]:
+def _request(utterance: Utterance, speed: float, pitch: float, spans: list[_Marked] | None = None) -> dict[str, Any]:
     """spans: is filled with what became of the runs, where words' times are wanted."""
     first = utterance.runs[0].style
     rate, tempo = _rate(min(8.0, max(0.1, speed * first.rate)), spans is not None)

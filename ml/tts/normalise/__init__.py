@@ -3,8 +3,9 @@
     spoken("Dr. Lee paid $5.20 on 2024-05-01.", "en-US")
     # → "Doctor Lee paid five dollars and twenty cents on May first, twenty twenty-four."
 
-English and Hindi have words for numbers, dates, times, money, measures, abbreviations, addresses, symbols and emoji; some
-fifty other languages for whole numbers and decimals (num2words, indic_numtowords). What no rule knows stays as it is.
+English and Hindi have words for numbers, dates, times, money, measures, abbreviations, addresses, symbols and
+emoji; some fifty other languages for whole numbers and decimals (num2words, indic_numtowords). What no
+rule knows stays as it is.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def parse(written: str) -> Decimal | None:
 
 
 def cardinal(value: Decimal | int, language: str) -> str | None:
-    """"three point one four". None: the language has no words here."""
+    """ "three point one four". None: the language has no words here."""
     code = primary(language)
     value = Decimal(value)
     if value < 0:
@@ -46,7 +46,7 @@ def cardinal(value: Decimal | int, language: str) -> str | None:
 
 
 def ordinal(value: int, language: str) -> str | None:
-    """"twenty third"."""
+    """ "twenty third"."""
     code = primary(language)
     if not 0 <= value < LARGEST:
         return None
@@ -56,7 +56,7 @@ def ordinal(value: int, language: str) -> str | None:
 
 
 def year(value: int, language: str) -> str | None:
-    """"nineteen eighty four"; "उन्नीस सौ सैंतालीस"."""
+    """ "nineteen eighty four"; "उन्नीस सौ सैंतालीस"."""
     code = primary(language)
     if code == "hi" and 1100 <= value <= 1999:
         hundreds, rest = divmod(value, 100)

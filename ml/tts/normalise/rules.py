@@ -1,4 +1,4 @@
-"""What is written with digits and signs, found and said. A sentence at a time; each rule takes what none before it took."""
+"""What is written with digits and signs, found and said: a sentence at a time, each rule what none before it took."""
 
 from __future__ import annotations
 
@@ -98,7 +98,15 @@ def _spelt(address: str, tongue: _Tongue) -> str:
     """Words as words, signs by their names, numbers digit by digit."""
     words = tongue.words
     names = {".": words.dot, "/": words.slash, "-": "dash" if tongue.english else "डैश", "_": "underscore", ":": "colon"}
-    names |= {"?": "question mark", "=": "equals", "&": words.and_, "+": "plus", "#": "hash", "%": words.percent, "~": ""}
+    names |= {
+        "?": "question mark",
+        "=": "equals",
+        "&": words.and_,
+        "+": "plus",
+        "#": "hash",
+        "%": words.percent,
+        "~": "",
+    }
     parts = []
     for token in regex.findall(r"[\p{L}\p{M}]+|\d+|\S", address):
         spoken = numbers.digits(token, tongue.tag) if token.isdecimal() else names.get(token, token)
@@ -121,7 +129,7 @@ def _emoji(found: regex.Match[str], tongue: _Tongue) -> str:
 
 
 def say_date(year: int | None, month: int | None, day: int | None, tongue_tag: str) -> str | None:
-    """"May first, twenty twenty four". None: no such date, or no words for it."""
+    """ "May first, twenty twenty four". None: no such date, or no words for it."""
     words = BY_LANGUAGE.get(primary(tongue_tag))
     if words is None or not (month is None or 1 <= month <= 12) or not (day is None or 1 <= day <= 31):
         return None
@@ -132,7 +140,9 @@ def say_date(year: int | None, month: int | None, day: int | None, tongue_tag: s
         return " ".join(filter(None, [spoken_day, name, spoken_year])) or None
     spoken_day = (numbers.ordinal(day, tongue_tag) if day else "") or ""
     both = " ".join(filter(None, [name, spoken_day]))
-    return (f"{both}, {spoken_year}" if both and spoken_day and spoken_year else f"{both} {spoken_year}".strip()) or None
+    return (
+        f"{both}, {spoken_year}" if both and spoken_day and spoken_year else f"{both} {spoken_year}".strip()
+    ) or None
 
 
 def month_first(language: str) -> bool:
@@ -184,7 +194,9 @@ def say_time(hour: int, minute: int, second: int | None, half: str, tongue_tag: 
         return " ".join(filter(None, [day, said, "बजकर" if minute else "बजे", minutes]))
     parts = [said]
     if minute:
-        parts.append(f"oh {numbers.cardinal(minute, tongue_tag)}" if minute < 10 else str(numbers.cardinal(minute, tongue_tag)))
+        parts.append(
+            f"oh {numbers.cardinal(minute, tongue_tag)}" if minute < 10 else str(numbers.cardinal(minute, tongue_tag))
+        )
     elif not half:
         parts.append("o'clock" if 0 < hour <= 12 else "hundred hours")
     if second:
@@ -202,7 +214,7 @@ def _time(found: regex.Match[str], tongue: _Tongue) -> str | None:
 
 
 def say_money(amount: str, sign: str, scale: str, tongue_tag: str) -> str | None:
-    """"five dollars and twenty cents"; "three million euros"."""
+    """ "five dollars and twenty cents"; "three million euros"."""
     words = BY_LANGUAGE.get(primary(tongue_tag))
     currency = words.currencies.get(sign) or words.currencies.get(sign.upper()) if words else None
     value = numbers.parse(amount)

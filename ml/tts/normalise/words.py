@@ -58,7 +58,7 @@ def _currencies(rows: Mapping[str, tuple[str, str, str, str]]) -> dict[str, Curr
 
 
 def _units(rows: str) -> dict[str, Named]:
-    """"kg kilogram kilograms" a line; words of a unit are joined with "_"."""
+    """ "kg kilogram kilograms" a line; words of a unit are joined with "_"."""
     made = {}
     for row in rows.strip().splitlines():
         unit, one, several = row.split()
@@ -146,8 +146,9 @@ ENGLISH = Words(
     symbols={
         "&": "and", "@": "at", "+": "plus", "=": "equals", "×": "times", "÷": "divided by", "±": "plus or minus",
         "≈": "about", "<": "less than", ">": "greater than", "≤": "at most", "≥": "at least", "#": "hash",
-        "©": "copyright", "®": "registered", "™": "trademark", "§": "section", "→": "to", "•": ",", "*": "", "~": "about",
-        "_": " ", "^": "", "|": ",", "½": "one half", "¼": "one quarter", "¾": "three quarters", "⅓": "one third",
+        "©": "copyright", "®": "registered", "™": "trademark", "§": "section", "→": "to", "•": ",", "*": "",
+        "~": "about", "_": " ", "^": "", "|": ",",
+        "½": "one half", "¼": "one quarter", "¾": "three quarters", "⅓": "one third",
         "⅔": "two thirds", "%": "percent", "°": "degrees", "$": "dollars", "€": "euros", "£": "pounds", "₹": "rupees",
     },
     scales={
@@ -215,7 +216,8 @@ HINDI = Words(
     emoji={
         "😀": "मुस्कुराता चेहरा", "😂": "खुशी के आँसू", "😊": "मुस्कुराता चेहरा", "😍": "दिल वाली आँखें", "😢": "रोता चेहरा",
         "😭": "ज़ोर से रोता चेहरा", "😡": "गुस्से वाला चेहरा", "👍": "अंगूठा ऊपर", "👎": "अंगूठा नीचे", "🙏": "हाथ जोड़कर",
-        "❤": "लाल दिल", "🔥": "आग", "🎉": "जश्न", "👏": "ताली", "🌹": "गुलाब", "☀": "सूरज", "⭐": "तारा", "✅": "सही का निशान",
+        "❤": "लाल दिल", "🔥": "आग", "🎉": "जश्न", "👏": "ताली", "🌹": "गुलाब",
+        "☀": "सूरज", "⭐": "तारा", "✅": "सही का निशान",
         "❌": "गलत का निशान", "🇮🇳": "भारत का झंडा",
     },
 )  # fmt: skip
