@@ -313,7 +313,8 @@ class _Reader(xml.sax.handler.ContentHandler):
     def _voice(self, name: str | None, language: str | None, gender: str | None, element: _Element) -> str:
         """Of several names, parted by spaces, the first that there is."""
         failed: errors.InvalidRequest | None = None
-        for candidate in (name or "").split() or [None]:
+        candidates: list[str | None] = [*(name or "").split()]
+        for candidate in candidates or [None]:
             try:
                 return self._find_voice(candidate, language, gender, element.style.voice)
             except errors.InvalidRequest as error:
