@@ -5,7 +5,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 TEST_PROCESSES ?= 2
 
-.PHONY: run test test-gpu check format vendor clean
+# Files of checksums, which look like secrets. A single line is excepted by `pragma: allowlist secret` in it.
+PUBLIC_HASHES := '^(static/vendor/|scripts/vendor.py|models_registry/catalogue.json|training/.*/model.json)'
+
+.PHONY: run test test-gpu check audit format vendor clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve
@@ -22,6 +25,12 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	PYTHONPATH=.:platform $(BIN)/mypy .
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml .
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --disable-plugin KeywordDetector --exclude-files $(PUBLIC_HASHES)
+
+# Known vulnerabilities of the pinned packages; needs the network.
+audit: $(VENV)/.installed-dev
+	for file in requirements*.txt; do $(BIN)/pip-audit --no-deps --disable-pip -r $$file || exit 1; done
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

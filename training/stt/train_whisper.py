@@ -120,8 +120,10 @@ def load_base(
         model, processor = make_scratch(config, scratch_folder)
     else:
         try:
-            model = WhisperForConditionalGeneration.from_pretrained(config.base, dtype=torch.float32)
-            processor = WhisperProcessor.from_pretrained(str(config.base))
+            model = WhisperForConditionalGeneration.from_pretrained(
+                config.base, revision=config.revision, dtype=torch.float32
+            )
+            processor = WhisperProcessor.from_pretrained(str(config.base), revision=config.revision)
         except OSError as error:
             raise ConfigInvalid(f"base: no Whisper checkpoint at {config.base!r}: {error}") from error
     if config.spec_augment:
@@ -276,7 +278,7 @@ def convert(config: WhisperRunConfig, model: Path, folder: Path, *, version: str
     converter = TransformersConverter(str(model), copy_files=copied, load_as_float16=False)
     converter.convert(str(folder), quantization=config.quantization)
     if "preprocessor_config.json" not in copied:  # newer processors keep it within another file
-        extractor = WhisperFeatureExtractor.from_pretrained(model)
+        extractor = WhisperFeatureExtractor.from_pretrained(model)  # a local folder  # nosec B615
         (folder / "preprocessor_config.json").write_text(extractor.to_json_string(), encoding="utf-8")
     results = model.parent / "results.json"
     artifacts.write(

@@ -56,6 +56,7 @@ class WhisperRunConfig(Section):
     source: str = ""
     seed: int = 1
     base: str | None = None  # a local folder, or a name on the hub
+    revision: str = "main"  # of the hub's; a commit, so that a later run starts from the same weights
     scratch: ScratchModel | None = None
     method: Literal["full", "lora"] = "full"
     lora: LoraConfig = LoraConfig()

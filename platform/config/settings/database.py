@@ -27,7 +27,8 @@ _POOL = {
 def _external(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
-        raise ImproperlyConfigured("DATABASE_URL must look like postgresql://user:password@host:5432/name.")
+        example = "postgresql://user:password@host:5432/name"  # pragma: allowlist secret
+        raise ImproperlyConfigured(f"DATABASE_URL must look like {example}.")
     return {
         "ENGINE": "config.postgres",
         "NAME": unquote(parts.path[1:]),
