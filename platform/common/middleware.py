@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 
 from common import context
 from common.network import client_address
-from observability import metrics
+from observability import metrics, tracing
 
 log = logging.getLogger("request")
 
@@ -36,20 +36,37 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
         request_id = context.new_request_id(request.headers)
-        context.request_id.set(request_id)
-        context.organization_id.set("")
+        given = request.headers.get("traceparent", "")
+        context.begin(request_id, trace=tracing.trace_id_of(given))
         context.origin.set(context.Origin(client_address(request), request.headers.get("User-Agent", "")[:300]))
         request.request_id = request_id  # type: ignore[attr-defined]
         # A charset in Content-Type would choose the codec of query and form, also ones like "hex" that are no charset.
         request.encoding = "utf-8"
         if request.path in _BY_ADDRESS and settings.ALLOWED_HOSTS:
             request.META["HTTP_HOST"] = settings.ALLOWED_HOSTS[0].lstrip(".*") or "localhost"
-        response = self.get_response(request)
-        response["X-Request-ID"] = request_id
-        seconds = time.perf_counter() - started
-        metrics.request_answered(_route(request), request.method or "", response.status_code, seconds)
-        self._log(request, response, seconds)
+        with tracing.span(request.method or "", kind="server", parent=given) as span:
+            response = self.get_response(request)
+            self._tell(request, response, span)
+            seconds = time.perf_counter() - started
+            metrics.request_answered(_route(request), request.method or "", response.status_code, seconds)
+            self._log(request, response, seconds)
         return response
+
+    def _tell(self, request: HttpRequest, response: HttpResponseBase, span: tracing.Handle) -> None:
+        """The client, and the trace, what this was."""
+        response["X-Request-ID"] = context.request_id.get()
+        if traceparent := tracing.traceparent():
+            response["traceparent"] = traceparent
+            route = _route(request)
+            span.name(f"{request.method} {route}")
+            span.note(**{
+                "http.request.method": request.method or "",
+                "http.route": route,
+                "http.response.status_code": response.status_code,
+                "request_id": context.request_id.get(),
+            })  # fmt: skip
+            if response.status_code >= 500:
+                span.fail(str(response.status_code))
 
     def _log(self, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
         quiet = response.status_code < 500 and request.path.startswith(_QUIET)
@@ -58,7 +75,7 @@ class RequestContextMiddleware:
             "request",
             extra={
                 "method": request.method,
-                "path": request.path,
+                "path": _path(request),
                 "status": response.status_code,
                 "duration_ms": round(seconds * 1000, 1),
                 "bytes": len(response.content) if isinstance(response, HttpResponse) else None,
@@ -71,3 +88,9 @@ def _route(request: HttpRequest) -> str:
     if request.resolver_match is not None:
         return metrics.route_label(request.resolver_match.route)
     return "static" if request.path.startswith(settings.STATIC_URL) else "none"
+
+
+def _path(request: HttpRequest) -> str:
+    """Without the token of a link that opens something: audio, an invitation, a new password."""
+    token = request.resolver_match.kwargs.get("token") if request.resolver_match is not None else None
+    return request.path.replace(token, "[token]") if token else request.path

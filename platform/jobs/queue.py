@@ -23,6 +23,7 @@ from jobs import selectors, services, turns
 from jobs.models import MODELS, UNFINISHED, Job, JobStatus
 from jobs.monitor import LEASE_SECONDS, monitor
 from ml.errors import Cancelled, EngineFailed, EngineUnavailable, MlError
+from observability import tracing
 
 log = logging.getLogger(__name__)
 
@@ -50,18 +51,27 @@ def enqueue(job: Job) -> None:
 
     if not connection.in_atomic_block:
         raise RuntimeError("A job's row and task are written in one transaction.")
-    run.configure(queue=job.task, priority=-job.turn).defer(kind=job.task, job_id=str(job.id))
+    # Only where it is traced: workers of the version before know no such argument.
+    carried = {"traceparent": traceparent} if (traceparent := tracing.traceparent()) else {}
+    run.configure(queue=job.task, priority=-job.turn).defer(kind=job.task, job_id=str(job.id), **carried)
 
 
-def run_job(kind: str, job_id: uuid.UUID) -> None:
-    """Claims and runs a job. Raises `Later` where it should be tried again; never anything else."""
+def run_job(kind: str, job_id: uuid.UUID, traceparent: str = "") -> None:
+    """Claims and runs a job. Raises `Later` where it should be tried again; never anything else.
+
+    traceparent: of the request that asked for it.
+    """
+    context.begin("", job=str(job_id), trace=tracing.trace_id_of(traceparent))
     try:
         job = _claim(kind, job_id)
         if job is not None:
             context.request_id.set(job.request_id)
             context.organization_id.set(str(job.organization_id))
-            with _alone_if_last(job):
-                _run_claimed(job)
+            with tracing.span("job", kind="consumer", parent=traceparent, task=kind, attempt=job.attempts) as span:
+                tracing.past("queue", job.created_at, job.started_at or job.created_at, queue=kind)
+                with _alone_if_last(job):
+                    _run_claimed(job)
+                span.note(status=job.status)
     except Later:
         raise
     except Exception:

@@ -71,6 +71,8 @@ def create(job: SomeJob, *, wanted: quota.Amounts = quota.Amounts()) -> SomeJob:
     from jobs import queue
 
     limits = quota.limits_of(job.organization)
+    if not (job.is_async and job.batch_id):  # one of many that only wait is not what this request is about
+        context.job_id.set(str(job.id))
     if limits.none and not job.is_async:
         job.save(force_insert=True)
         return job

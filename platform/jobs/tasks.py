@@ -27,7 +27,7 @@ class WhenAsked(BaseRetryStrategy):
 
 
 @app.task(name="jobs.run", pass_context=True, retry=WhenAsked())
-async def run(context: JobContext, kind: str, job_id: str) -> None:
+async def run(context: JobContext, kind: str, job_id: str, traceparent: str = "") -> None:
     """Runs one job in a thread: models block, and the worker's loop must go on beating."""
     loop = asyncio.get_running_loop()
-    await loop.run_in_executor(_threads, queue.run_job, kind, uuid.UUID(job_id))
+    await loop.run_in_executor(_threads, queue.run_job, kind, uuid.UUID(job_id), traceparent)

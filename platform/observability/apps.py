@@ -7,6 +7,8 @@ class ObservabilityConfig(AppConfig):
     name = "observability"
 
     def ready(self) -> None:
-        from observability import speech
+        from observability import reporting, speech, tracing
 
         speech.follow()
+        tracing.start()
+        reporting.start()

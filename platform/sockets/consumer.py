@@ -25,7 +25,7 @@ from common import context, errors
 from common.concurrency import in_thread
 from common.network import client_address
 from ml.errors import Cancelled, MlError
-from observability import metrics
+from observability import metrics, tracing
 from sockets.authentication import Admission, admit, handshake
 
 log = logging.getLogger("socket")
@@ -61,6 +61,7 @@ class Socket(AsyncWebsocketConsumer):
     _closed = False  # nothing can be sent any more
     _ended = False
     _close_code: int | None = None
+    _span = tracing.Handle()
 
     @property
     def actor(self) -> Actor:
@@ -185,8 +186,9 @@ class Socket(AsyncWebsocketConsumer):
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         self._started = time.perf_counter()
         self.request = handshake(self.scope)
-        context.request_id.set(context.new_request_id(self.request.headers))
-        context.organization_id.set("")
+        given = self.request.headers.get("traceparent", "")
+        context.begin(context.new_request_id(self.request.headers), trace=tracing.trace_id_of(given))
+        self._span = tracing.begin("websocket", kind="server", parent=given, socket=_name(self))
         context.origin.set(
             context.Origin(client_address(self.request), self.request.headers.get("User-Agent", "")[:300])
         )
@@ -239,6 +241,8 @@ class Socket(AsyncWebsocketConsumer):
             await self.ended()
         except Exception:
             log.exception("a socket did not end cleanly")
+        self._span.note(close_code=self._close_code or 0)
+        self._span.end()
         metrics.socket_closed(_name(self), self._close_code)
         log.info(
             "socket",

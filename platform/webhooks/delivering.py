@@ -45,7 +45,7 @@ def run_attempt(delivery_id: uuid.UUID, attempt: int) -> None:
     try:
         delivery = _pending(delivery_id, attempt)
         if delivery is not None:
-            context.organization_id.set(str(delivery.organization_id))
+            context.begin("", organization=str(delivery.organization_id))
             with _slot(delivery.endpoint_id):
                 send(delivery)
     except Later:

@@ -22,7 +22,7 @@ from typing import Any, Literal, Self
 from django.conf import settings
 
 from accounts.actors import Actor
-from common import errors
+from common import context, errors
 from common.concurrency import in_thread
 from ml.stt import live
 from ml.types import Caller
@@ -75,6 +75,7 @@ class Listening:
             # The thread goes on where only the waiting for it was broken off: what it opens is closed again.
             opening.add_done_callback(lambda done: _close_unused(done, organization_id))
             raise
+        context.job_id.set(str(job.job.id))
         options = live.LiveOptions(
             transcription=job.options,
             endpointing=start.endpointing,

@@ -20,7 +20,7 @@ from django.conf import settings
 
 from accounts.actors import Access
 from accounts.models import Role
-from common import errors
+from common import context, errors
 from common.concurrency import in_request_context
 from ml import audio
 from ml.errors import Cancelled
@@ -107,6 +107,7 @@ class SpeechSocket(Socket):
         opening = partial(open_session, actor=self.actor, start=start, cancel=cancel)
         self._opening = asyncio.ensure_future(_in_thread(opening))
         self._session = await asyncio.shield(self._opening)
+        context.job_id.set(str(self._session.job.id))
         job = self._session.job
         await self.send_json(
             {

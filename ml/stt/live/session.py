@@ -7,6 +7,8 @@ else.
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -76,8 +78,9 @@ class LiveSession:
         self._cancel = threading.Event()
         self._reason: CloseReason | None = None  # why it is ending, or has ended
         self._bytes_a_second = bytes_per_second(options.encoding, options.sample_rate)
+        opener = contextvars.copy_context()  # whose work the threads' log lines and traces tell of
         self._inbox = Inbox(
-            lend=recogniser.run,
+            lend=lambda step: recogniser.run(functools.partial(opener.copy().run, step)),
             hear=self._hear_bytes,
             do=self._do,
             behind=lambda: self.loading or self._utterances.behind,

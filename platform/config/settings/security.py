@@ -37,7 +37,8 @@ CSRF_TRUSTED_ORIGINS = env.strings("CSRF_TRUSTED_ORIGINS", [])
 CORS_ALLOWED_ORIGINS = env.strings("CORS_ALLOWED_ORIGINS", [])
 CORS_URLS_REGEX = r"^/(api|v1)/.*$"
 CORS_ALLOW_HEADERS = (
-    "accept", "authorization", "content-type", "x-api-key", "x-request-id", "idempotency-key",
+    "accept", "authorization", "content-type", "x-api-key", "x-request-id", "traceparent", "tracestate",
+    "idempotency-key",
     # What OpenAI's SDK sends from a browser.
     "openai-organization", "openai-project", "openai-beta", "x-stainless-arch", "x-stainless-lang", "x-stainless-os",
     "x-stainless-package-version", "x-stainless-retry-count", "x-stainless-runtime", "x-stainless-runtime-version",
@@ -45,7 +46,7 @@ CORS_ALLOW_HEADERS = (
 )  # fmt: skip
 CORS_EXPOSE_HEADERS = (
     "x-request-id", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "retry-after", "idempotent-replayed",
-    "x-job-id", "x-sample-rate", "x-should-retry",
+    "x-job-id", "x-sample-rate", "x-should-retry", "traceparent",
 )  # fmt: skip
 
 TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", 0)
