@@ -59,12 +59,13 @@ class RequestContextMiddleware:
             response["traceparent"] = traceparent
             route = _route(request)
             span.name(f"{request.method} {route}")
-            span.note(**{
+            facts: dict[str, str | float | bool] = {
                 "http.request.method": request.method or "",
                 "http.route": route,
                 "http.response.status_code": response.status_code,
                 "request_id": context.request_id.get(),
-            })  # fmt: skip
+            }
+            span.note(**facts)
             if response.status_code >= 500:
                 span.fail(str(response.status_code))
 
