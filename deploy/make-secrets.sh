@@ -20,5 +20,6 @@ keep database_url "postgresql://speech:$(cat postgres_password)@postgres:5432/sp
 keep s3_access_key_id "$(random 15)"
 keep s3_secret_access_key "$(random 32)"
 keep s3_identities "{\"identities\":[{\"name\":\"speech\",\"credentials\":[{\"accessKey\":\"$(cat s3_access_key_id)\",\"secretKey\":\"$(cat s3_secret_access_key)\"}],\"actions\":[\"Admin\",\"Read\",\"Write\",\"List\",\"Tagging\"]}]}"
+keep metrics_token "$(random 32)"
 keep seed_password "$(random 15)"
 echo "Secrets are in $(pwd); the first owner's password is in seed_password."
