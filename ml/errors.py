@@ -5,6 +5,7 @@
     │  ├─ AudioUndecodable        422  audio_undecodable
     │  ├─ AudioEmpty              422  audio_empty
     │  ├─ ChannelsUnsuitable      422  channels_unsuitable (a channel is not a speaker's own)
+    │  ├─ SampleUnsuitable        422  sample_unsuitable   (of a voice; `reason` says why)
     │  └─ AudioTooLong            413  audio_too_long
     ├─ InvalidRequest             400  invalid_parameter   (carries `param`)
     │  ├─ UnknownVoice            400  voice_not_found
@@ -55,6 +56,16 @@ class AudioEmpty(AudioError):
 
 class ChannelsUnsuitable(AudioError):
     code = "channels_unsuitable"
+
+
+class SampleUnsuitable(AudioError):
+    """No voice can be learned from a recording. The message says what to record differently."""
+
+    code = "sample_unsuitable"
+
+    def __init__(self, message: str, *, param: str | None = None, reason: str = "sample_unsuitable") -> None:
+        super().__init__(message, param=param)
+        self.reason = reason
 
 
 class AudioTooLong(AudioError):

@@ -29,6 +29,7 @@ from ml import tts as engine
 from ml.errors import Cancelled, MlError
 from ml.types import AudioChunk, Caller, Priority, SynthesisOptions, Voice
 from retention import services as retention
+from tts import provenance
 from tts.models import TtsJob
 
 SPOOL_BYTES = 2 * 1024 * 1024
@@ -118,7 +119,9 @@ def _speak(
     with monitor.watching(job, stop, client_left) as watch, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
         timer = _Timer(job, watch)
         with db.released():
-            encoded = audio.encode_to_file(timer.timed(chunks), job.format, file, sample_rate=job.sample_rate)
+            encoded = audio.encode_to_file(
+                timer.timed(chunks), job.format, file, sample_rate=job.sample_rate, tags=provenance.tags(job)
+            )
             file.seek(0)
             storage.save(job.audio_key, file)
         job.duration_seconds = encoded.duration_seconds
@@ -148,7 +151,9 @@ def synthesize_stream(*, actor: Actor, request: SynthesisRequest) -> tuple[TtsJo
     job = _create_job(actor, plan, None, jobs.running_now())
     timer = _Timer(job)
     with jobs.ending(job):
-        encoded = audio.encode_stream(timer.timed(plan.chunks), request.format, sample_rate=plan.rate)
+        encoded = audio.encode_stream(
+            timer.timed(plan.chunks), request.format, sample_rate=plan.rate, tags=provenance.tags(job)
+        )
     return job, _Teed(job, timer, encoded, cancel)
 
 

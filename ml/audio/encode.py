@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Literal, get_args
 
 from ml import errors
 from ml.audio import encoders
+from ml.audio.encoders import NO_TAGS
 from ml.types import AudioChunk, PcmSamples
 
 AudioFormat = Literal["wav", "mp3", "opus", "aac", "flac", "pcm"]
@@ -98,16 +99,31 @@ def encode(
     return EncodedFile(chunks, format, sample_rate)
 
 
-def encode_stream(chunks: Iterable[AudioChunk], format: str, *, sample_rate: int) -> EncodedStream:
-    """The bytes of `chunks` as they arrive; lengths in headers are "unknown". Errors as for `encode`."""
+def encode_stream(
+    chunks: Iterable[AudioChunk], format: str, *, sample_rate: int, tags: Mapping[str, str] = NO_TAGS
+) -> EncodedStream:
+    """The bytes of `chunks` as they arrive; lengths in headers are "unknown". tags: as for `encoders.make`.
+
+    Errors as for `encode`.
+    """
     check_format(format, sample_rate)
-    return EncodedStream(chunks, format, sample_rate)
+    return EncodedStream(chunks, format, sample_rate, tags)
 
 
-def encode_to_file(chunks: Iterable[AudioChunk], format: str, file: IO[bytes], *, sample_rate: int) -> EncodedInfo:
-    """Writes a finished file to `file`, which is seekable and empty. Errors as for `encode`; closes `chunks`."""
+def encode_to_file(
+    chunks: Iterable[AudioChunk],
+    format: str,
+    file: IO[bytes],
+    *,
+    sample_rate: int,
+    tags: Mapping[str, str] = NO_TAGS,
+) -> EncodedInfo:
+    """Writes a finished file to `file`, which is seekable and empty. tags: as for `encoders.make`.
+
+    Errors as for `encode`; closes `chunks`.
+    """
     check_format(format, sample_rate)
-    encoder = encoders.make(format, sample_rate, file)
+    encoder = encoders.make(format, sample_rate, file, tags)
     samples = 0
     try:
         for chunk in chunks:
@@ -126,11 +142,11 @@ class StreamEncoder:
     Encoders hold a little back: `pad` pushes it out. Close it, or let it go; without `finish` the end is missing.
     """
 
-    def __init__(self, format: str, sample_rate: int) -> None:
-        """Raises `InvalidRequest`."""
+    def __init__(self, format: str, sample_rate: int, tags: Mapping[str, str] = NO_TAGS) -> None:
+        """tags: as for `encoders.make`. Raises `InvalidRequest`."""
         check_format(format, sample_rate)
         self._sink = encoders.Sink()
-        self._encoder: encoders.Encoder | None = encoders.make(format, sample_rate, self._sink)
+        self._encoder: encoders.Encoder | None = encoders.make(format, sample_rate, self._sink, tags)
         self.samples = 0  # written, silence included
 
     def write(self, samples: PcmSamples) -> bytes:
@@ -167,10 +183,12 @@ class StreamEncoder:
 class EncodedStream(Iterator[bytes]):
     """Bytes as they are made. A plain generator would not release anything if it were never started; this does."""
 
-    def __init__(self, chunks: Iterable[AudioChunk], format: str, sample_rate: int) -> None:
+    def __init__(
+        self, chunks: Iterable[AudioChunk], format: str, sample_rate: int, tags: Mapping[str, str] = NO_TAGS
+    ) -> None:
         self._source = chunks
         self._chunks = iter(chunks)
-        self._format, self._sample_rate = format, sample_rate
+        self._format, self._sample_rate, self._tags = format, sample_rate, tags
         self._encoder: StreamEncoder | None = None
         self._waiting: deque[PcmSamples] = deque()  # of the first chunk
         self._first_length = 0 if format in ("wav", "pcm") else round(_FIRST_SECONDS * sample_rate)
@@ -203,7 +221,7 @@ class EncodedStream(Iterator[bytes]):
     def _step(self) -> bytes:
         try:
             if self._encoder is None:
-                self._encoder = StreamEncoder(self._format, self._sample_rate)
+                self._encoder = StreamEncoder(self._format, self._sample_rate, self._tags)
             samples = self._next_samples()
             if samples is not None:
                 return self._encoder.write(samples)

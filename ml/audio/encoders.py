@@ -6,6 +6,8 @@ wav and pcm need no codec library; the others are FFmpeg's, through PyAV.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import av.container
 
 _UNKNOWN_LENGTH = 0xFFFFFFFF
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 class Sink:
@@ -48,13 +51,17 @@ class Encoder(Protocol):
         """Releases; without `finish` the output is incomplete. May be called twice."""
 
 
-def make(format: str, sample_rate: int, sink: Any) -> Encoder:
-    """sink: a `Sink`, or a seekable file, whose header then tells the length."""
+def make(format: str, sample_rate: int, sink: Any, tags: Mapping[str, str] = NO_TAGS) -> Encoder:
+    """sink: a `Sink`, or a seekable file, whose header then tells the length.
+
+    tags: by FFmpeg's names ("artist", "comment", …); they stand before the sound. pcm and aac (ADTS) have no room for
+    any.
+    """
     if format == "pcm":
         return _Pcm(sink)
     if format == "wav":
-        return _Wav(sink, sample_rate)
-    return _Compressed(sink, format, sample_rate)
+        return _Wav(sink, sample_rate, tags)
+    return _Compressed(sink, format, sample_rate, tags)
 
 
 class _Pcm:
@@ -77,11 +84,12 @@ class _Pcm:
 class _Wav(_Pcm):
     """RIFF/WAVE, PCM. https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html"""
 
-    def __init__(self, sink: Any, sample_rate: int) -> None:
+    def __init__(self, sink: Any, sample_rate: int, tags: Mapping[str, str] = NO_TAGS) -> None:
         super().__init__(sink)
         self._sample_rate = sample_rate
+        self._info = _wav_info(tags)
         self._bytes = 0
-        self._sink.write(_wav_header(sample_rate, None))
+        self._sink.write(_wav_header(sample_rate, None, self._info))
 
     def write(self, samples: PcmSamples) -> None:
         super().write(samples)
@@ -91,19 +99,38 @@ class _Wav(_Pcm):
         if isinstance(self._sink, Sink):
             return
         self._sink.seek(0)
-        self._sink.write(_wav_header(self._sample_rate, self._bytes))
+        self._sink.write(_wav_header(self._sample_rate, self._bytes, self._info))
 
 
-def _wav_header(sample_rate: int, data_bytes: int | None) -> bytes:
-    """44 bytes. None, or more than the 4 GiB that the format can tell: the unknown length that players accept."""
-    known = data_bytes is not None and data_bytes + 36 < _UNKNOWN_LENGTH
+def _wav_header(sample_rate: int, data_bytes: int | None, info: bytes) -> bytes:
+    """44 bytes and `info`. None, or more than the 4 GiB that the format can tell: the unknown length that players
+    accept."""
+    rest = 36 + len(info)
+    known = data_bytes is not None and data_bytes + rest < _UNKNOWN_LENGTH
     data = data_bytes if known and data_bytes is not None else _UNKNOWN_LENGTH
-    return struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        *(b"RIFF", data + 36 if known else _UNKNOWN_LENGTH, b"WAVE"),
+    riff = struct.pack(
+        "<4sI4s4sIHHIIHH",
+        *(b"RIFF", data + rest if known else _UNKNOWN_LENGTH, b"WAVE"),
         *(b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16),
-        *(b"data", data),
     )
+    return riff + info + struct.pack("<4sI", b"data", data)
+
+
+_INFO_NAMES = {
+    "artist": b"IART", "comment": b"ICMT", "copyright": b"ICOP", "date": b"ICRD", "genre": b"IGNR", "title": b"INAM",
+    "encoder": b"ISFT",
+}  # fmt: skip
+
+
+def _wav_info(tags: Mapping[str, str]) -> bytes:
+    """The chunk LIST of the type INFO, as FFmpeg writes and reads it; what INFO has no name for is in its comment."""
+    named = {_INFO_NAMES[name]: value for name, value in tags.items() if name in _INFO_NAMES}
+    parts = []
+    for name, value in named.items():
+        data = value.replace("\0", "").encode() + b"\0"
+        parts.append(struct.pack("<4sI", name, len(data)) + data + b"\0" * (len(data) % 2))
+    body = b"INFO" + b"".join(parts)
+    return struct.pack("<4sI", b"LIST", len(body)) + body if parts else b""
 
 
 _CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "adts", "flac": "flac"}
@@ -124,10 +151,11 @@ _PADDING_FRAMES = {"mp3": 6, "aac": 3, "opus": 9, "flac": 1}
 class _Compressed:
     """One of FFmpeg's encoders, through PyAV."""
 
-    def __init__(self, sink: Any, format: str, sample_rate: int) -> None:
+    def __init__(self, sink: Any, format: str, sample_rate: int, tags: Mapping[str, str] = NO_TAGS) -> None:
         self._format = format
         self._sample_rate = sample_rate
         self._container: av.container.OutputContainer | None = self._open(sink, format)
+        self._container.metadata.update({name: value.replace("\0", "") for name, value in tags.items()})
         stream: Any = self._container.add_stream(
             _CODECS[format], rate=sample_rate, options=_CODEC_OPTIONS.get(format, {})
         )

@@ -237,7 +237,7 @@ def test_xtts_speaks_with_stored_and_with_given_latents(xtts):
     assert len(ana) > 2000
     assert ana.any()
     recording = np.sin(np.arange(24000, dtype=np.float32) / 30) * np.float32(0.3)
-    heard = loaded.compute_latents(recording, 24000)
+    heard = loaded.learn(recording, 24000)
     assert heard.embedding.shape == (1, 512, 1)
     assert heard.conditioning.shape[0] == 1
     assert heard.conditioning.shape[2] == 64
@@ -250,7 +250,7 @@ def test_xtts_speaks_with_stored_and_with_given_latents(xtts):
             True,
         ]
     with pytest.raises(errors.AudioEmpty):
-        loaded.compute_latents(recording[:1000], 24000)
+        loaded.learn(recording[:1000], 24000)
     assert len(loaded._pieces("many words " * 20, "en")) > 2
     cancel = threading.Event()
     cancel.set()

@@ -29,7 +29,7 @@ from ml import tts as engine
 from ml.errors import Cancelled, MlError
 from ml.types import Caller, PcmSamples
 from retention import services as retention
-from tts import services
+from tts import provenance, services
 from tts.live.protocol import Start
 from tts.models import TtsJob
 
@@ -70,7 +70,7 @@ class SpeechSession:
         self.characters = 0  # spoken, and so billed
         self._cancel = cancel
         self._lock = threading.Lock()  # the encoder must not be closed under a thread that uses it
-        self._encoder = audio.StreamEncoder(job.format, job.sample_rate)
+        self._encoder = audio.StreamEncoder(job.format, job.sample_rate, provenance.tags(job))
         self._copy = tempfile.SpooledTemporaryFile(max_size=services.SPOOL_BYTES)  # noqa: SIM115  (`close` closes it)
         self._watching = ExitStack()
         self._watching.enter_context(monitor.watching(job, cancel))

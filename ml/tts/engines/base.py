@@ -143,10 +143,13 @@ class TimingSynthesizer(Synthesizer, Protocol):
 class CloningSynthesizer(Synthesizer, Protocol):
     """An engine with the capability `cloning`."""
 
-    def compute_latents(
-        self, samples: Samples, sample_rate: int, *, cancel: threading.Event | None = None
-    ) -> SpeakerLatents:
-        """Listens to a recording. samples: shape (T,), float32. Raises `AudioEmpty` for one that is too short."""
+    def learn(
+        self, samples: Samples, sample_rate: int, *, text: str = "", cancel: threading.Event | None = None
+    ) -> Likeness:
+        """Listens to a recording. samples: shape (T,), float32; text: what is said in it, where that is known.
+
+        Raises `AudioEmpty` for one that is too short.
+        """
         ...
 
 

@@ -357,8 +357,8 @@ class CoquiXtts(_Coqui):
         ]
         return base.to_pcm(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int16)
 
-    def compute_latents(
-        self, samples: Samples, sample_rate: int, *, cancel: threading.Event | None = None
+    def learn(
+        self, samples: Samples, sample_rate: int, *, text: str = "", cancel: threading.Event | None = None
     ) -> SpeakerLatents:
         """Listens to a recording, as XTTS does with the lengths that its configuration has."""
         import torch

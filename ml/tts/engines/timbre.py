@@ -17,6 +17,9 @@ from ml.types import PcmSamples
 _FORMANTS = 9  # what the library numbers from 0
 _HERTZ = (20, 500)
 _PERCENT = (60, 170)
+_WIDTH = 150
+"""Percent, of the resonances: with the library's own ones, made for a small loudspeaker, a recogniser mishears twice as
+many words (docs/voices.md)."""
 _TAPS = 512
 _LOUDEST = 0.98  # of full scale
 
@@ -28,7 +31,7 @@ def variant(adaptation: Adaptation) -> str:
     follows = 1 + (lowest - 82) / 82 / 4
     percent = int(np.clip(round(100 * adaptation.formants / follows), *_PERCENT))
     lines = ["language variant", "name own", f"pitch {lowest} {max(lowest, highest)}"]
-    return "\n".join([*lines, *(f"formant {number} {percent} 100 100" for number in range(_FORMANTS)), ""])
+    return "\n".join([*lines, *(f"formant {number} {percent} 100 {_WIDTH}" for number in range(_FORMANTS)), ""])
 
 
 def equalise(samples: PcmSamples, rate: int, gains_db: tuple[float, ...]) -> PcmSamples:
