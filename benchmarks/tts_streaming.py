@@ -34,8 +34,8 @@ from ml.audio import FORMATS  # noqa: E402
 
 SENTENCE = "The quick brown fox jumps over the lazy dog, and then it sleeps all day long in the warm sunny yard. "
 LENGTHS = (200, 2_000, 20_000)
-HEADER_BYTES = {"wav": 44}
-"""Where a header alone may come first; the compressed formats' headers come with the first packets."""
+HEADER_BYTES = {"wav": 1024}
+"""At the most, where a header alone may come first; the compressed formats' headers come with the first packets."""
 REST_SECONDS = 0.1
 """Between two measurements: a client that leaves is noticed, and its job ended, meanwhile."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ml import errors
-from ml.audio import StreamEncoder, check_format, choose_sample_rate, encode, encode_to_file
+from ml.audio import StreamEncoder, check_format, choose_sample_rate, encode, encode_stream, encode_to_file
 from ml.audio.encode import CONTENT_TYPES, EXTENSIONS, FORMATS
 from ml.types import AudioChunk
 
@@ -235,3 +235,32 @@ def test_wav_does_not_load_the_codecs():
         "list(encode([chunk], 'wav', sample_rate=16000, streaming=True))\nassert 'av' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+TAGS = {"artist": "Müller & Söhne", "comment": "Synthetic speech. voice=ana", "date": "2026-01-02T03:04:05Z",
+        "genre": "Speech synthesis", "synthetic": "true", "voice": "ana"}  # fmt: skip
+
+
+@pytest.mark.parametrize("streaming", [True, False], ids=["streamed", "file"])
+@pytest.mark.parametrize("format", ["wav", "mp3", "opus", "flac"])
+def test_tags_stand_in_every_container_that_has_any(format, streaming):
+    rate = choose_sample_rate(format, None, 22_050)
+    chunks = chunks_of(tone(0.5, rate), rate)
+    if streaming:
+        data = b"".join(encode_stream(chunks, format, sample_rate=rate, tags=TAGS))
+    else:
+        encode_to_file(chunks, format, file := io.BytesIO(), sample_rate=rate, tags=TAGS)
+        data = file.getvalue()
+    with av.open(io.BytesIO(data)) as container:
+        told = {**container.metadata, **container.streams.audio[0].metadata}
+    known = ("artist", "comment", "date", "genre") if format == "wav" else tuple(TAGS)
+    assert {name: told.get(name) for name in known} == {name: TAGS[name] for name in known}
+    heard, heard_rate = decoded(data, format, rate)
+    assert loudest_hertz(heard, heard_rate) == pytest.approx(440, abs=4)
+
+
+@pytest.mark.parametrize("format", ["pcm", "aac"])
+def test_formats_without_tags_are_the_same_with_them(format):
+    chunks = chunks_of(tone(0.2, 24_000), 24_000)
+    plain, tagged = (b"".join(encode_stream(chunks, format, sample_rate=24_000, tags=tags)) for tags in ({}, TAGS))
+    assert plain == tagged

@@ -59,7 +59,7 @@ def _candidates(frames: NDArray[np.float32], rate: int) -> tuple[NDArray[np.floa
     first, last = int(rate / HIGHEST_HZ), int(np.ceil(rate / LOWEST_HZ))
     before, here, after = (correlations[:, first + by : last + by] for by in (-1, 0, 1))
     is_peak = (here > before) & (here >= after) & (here > _VOICING / 2)
-    curvature = np.where(is_peak, before - 2 * here + after, -1.0)
+    curvature = np.minimum(before - 2 * here + after, -1e-9)
     offset = np.where(is_peak, 0.5 * (before - after) / curvature, 0.0)
     height = here - 0.25 * (before - after) * offset
     lags = np.arange(first, last) + offset

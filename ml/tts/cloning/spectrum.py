@@ -18,8 +18,8 @@ _WINDOW_SECONDS = 0.025
 _PRE_EMPHASIS = 0.97
 _WIDEST_HZ, _LOWEST_HZ, _HIGHEST_HZ = 500.0, 150.0, 5_300.0  # of a formant; other poles shape the spectrum as a whole
 _FRAMES = 1500  # are plenty: more are thinned out
-_MEL_BANDS, _CEPSTRA = 26, 13
-_FLOOR_DB = -60.0
+_MEL_BANDS, _CEPSTRA = 20, 13  # bands wide enough not to see single harmonics
+_FLOOR_DB, _MEL_FLOOR_DB = -60.0, -50.0  # no recording is free of noise: what lies below is not the voice
 
 
 def frames_at(samples: Samples, rate: int, voiced: NDArray[np.bool_], seconds: float) -> NDArray[np.float32]:
@@ -108,7 +108,7 @@ def colour_db(powers: NDArray[np.float64], hertz: NDArray[np.float64]) -> tuple[
     The decibels of the frames are averaged, not their powers: each vowel counts, not the loudest most.
     """
     levels = np.stack([_band(powers, hertz, centre) for centre in EQUALISER_HZ], axis=1)
-    levels = np.maximum(levels, levels.max(axis=1, keepdims=True) * 10 ** (_FLOOR_DB / 10))
+    levels = np.maximum(levels, np.maximum(levels.max(axis=1, keepdims=True) * 10 ** (_FLOOR_DB / 10), 1e-12))
     mean = (10 * np.log10(levels)).mean(axis=0)
     middle = (np.array(EQUALISER_HZ) >= 250) & (np.array(EQUALISER_HZ) <= 4000)
     return tuple(float(level) for level in mean - mean[middle].mean())
@@ -123,7 +123,7 @@ def tilt_db(colour: tuple[float, ...]) -> float:
 
 def cepstrum(powers: NDArray[np.float64], hertz: NDArray[np.float64]) -> tuple[float, ...]:
     """The mean of `_CEPSTRA` mel-frequency cepstral coefficients in decibels, that of loudness left out."""
-    bands = np.maximum(powers @ _mel_filters(hertz).T, 1e-9)
+    bands = np.maximum(powers @ _mel_filters(hertz).T, 10 ** (_MEL_FLOOR_DB / 10))
     rows = np.arange(1, _CEPSTRA + 1)[:, None] * (np.arange(_MEL_BANDS) + 0.5)
     cosines = np.cos(np.pi / _MEL_BANDS * rows) * np.sqrt(2 / _MEL_BANDS)
     return tuple(float(value) for value in (10 * np.log10(bands) @ cosines.T).mean(axis=0))
@@ -137,8 +137,8 @@ def _band(powers: NDArray[np.float64], hertz: NDArray[np.float64], centre: float
 
 
 def _mel_filters(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(_MEL_BANDS, bins): triangles, evenly spaced in mel from 100 Hz to 7 kHz."""
-    mel = np.linspace(1127 * np.log1p(100 / 700), 1127 * np.log1p(7000 / 700), _MEL_BANDS + 2)
+    """(_MEL_BANDS, bins): triangles, evenly spaced in mel from 150 Hz to 7 kHz."""
+    mel = np.linspace(1127 * np.log1p(150 / 700), 1127 * np.log1p(7000 / 700), _MEL_BANDS + 2)
     edges = 700 * np.expm1(mel / 1127)
     low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     return np.maximum(0.0, np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle)))
