@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import time
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.sync.client import ClientConnection
 
-from tests.api.support import decode
-from tests.platform_process import environment, free_port, manage, running
+from tests.api.support import decode, owned_clips
+from tests.live.support import connect, receive, rest
+from tests.ml.stt_support import pcm_of
+from tests.platform_process import Platform, environment, free_port, manage, running
 
 
 @pytest.fixture
@@ -52,11 +56,13 @@ def test_life_of_a_server(tmp_path: Path, client: httpx.Client) -> None:
         # Another checkout runs beside it and shares nothing.
         with running(tmp_path / "other") as other, httpx.Client(timeout=60, trust_env=False) as stranger:
             assert other.log_in(stranger).status_code == 200
+            listener = _speaking(other, stranger)
             assert stranger.get(f"{other.url}/api/v1/tts/jobs").json()["count"] == 0
             stranger.headers["Authorization"] = client.headers["Authorization"]
             assert stranger.get(f"{other.url}/api/v1/auth/me").status_code == 401
             assert other.database_processes()
-            other.stop(signal.SIGTERM)
+            assert other.stop(signal.SIGTERM) == 0
+            _assert_told_to_the_end(listener)
             _assert_stopped(other)
         assert client.get(f"{second.url}/health/ready").status_code == 200
 
@@ -66,6 +72,32 @@ def test_life_of_a_server(tmp_path: Path, client: httpx.Client) -> None:
         _assert_stopped(second)
     output = second.output.read_text()
     assert "Traceback" not in output, output
+
+
+def _speaking(platform: Platform, client: httpx.Client) -> ClientConnection:
+    """A live session in the middle of a sentence."""
+    url, headers = f"{platform.url}/api/v1/stt/stream", {"Authorization": client.headers["Authorization"]}
+    socket = connect(url, headers, legacy=True)
+    socket.send(json.dumps({"type": "start"}))
+    assert receive(socket)["type"] == "ready"
+    pcm = pcm_of(owned_clips()["president.mp3"])
+    socket.send(pcm[: len(pcm) // 2].tobytes())
+    assert receive(socket)["type"] == "speech_started"
+    return socket
+
+
+def _assert_told_to_the_end(socket: ClientConnection) -> None:
+    """What was said until the server stopped."""
+    messages, code = rest(socket)
+    final, usage, closed = [message for message in messages if message["type"] != "partial"]
+    assert (final["type"], usage["type"], closed, code) == (
+        "final",
+        "usage",
+        {"type": "closed", "reason": "draining"},
+        1012,
+    )
+    assert final["text"]
+    assert usage["audio_seconds"] > 1
 
 
 def _assert_stopped(platform: object) -> None:

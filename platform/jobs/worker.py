@@ -183,6 +183,8 @@ async def _drain(working: asyncio.Future[None]) -> None:
     working.cancel()  # procrastinate takes no new jobs, and waits for those under way
     with suppress(asyncio.CancelledError, asyncio.TimeoutError):
         await asyncio.wait_for(asyncio.shield(working), settings.DRAIN_SECONDS)
+    if working.done():  # in a server, requests and live sessions have the rest of the time
+        return
     monitor.stop_all()
     with suppress(asyncio.CancelledError, Exception):
         await asyncio.wait_for(working, 10)

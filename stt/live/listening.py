@@ -174,7 +174,7 @@ class Listening:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             if self.job.cancelled.is_set():
-                self.failure = self.failure or errors.Conflict("The session was cancelled.", code="job_cancelled")
+                self.failure = self.failure or self.job.stopped()
                 self._session.abort()
                 return
             if time.monotonic() - self._active_at > self._idle_seconds:

@@ -46,18 +46,28 @@ class LiveJob:
         self._finals: list[live.Final] = []
         self._reserved = 0.0
         self._ended = False
+        self._ending = threading.Lock()  # no reservation comes behind the end
         self._recording: Recording | None = None
         self._watching = ExitStack()
         self._watching.enter_context(monitor.watching(job, self.cancelled))
 
     def heard(self, seconds: float) -> None:
-        """So much audio in all is about to be heard: reserves it. Raises QuotaExceeded, or Cancelled."""
-        if self.cancelled.is_set():
-            raise Cancelled("The session was cancelled.")
-        if seconds > self._reserved:
-            self._reserve(seconds)
-        self.audio_seconds = seconds
+        """So much audio in all is about to be heard: reserves it. Raises QuotaExceeded, or `stopped`."""
+        with self._ending:
+            if self.cancelled.is_set() or self._ended:
+                raise self.stopped()
+            if seconds > self._reserved:
+                self._reserve(seconds)
+            self.audio_seconds = seconds
         self.job.metered = self._metered()
+
+    def stopped(self) -> errors.ApiError:
+        """Why it was cancelled."""
+        if monitor.stopping:
+            return errors.Unavailable(
+                "The server is being stopped; connect again.", code="server_stopping", retry_after_seconds=1
+            )
+        return errors.Conflict("The session was cancelled.", code="job_cancelled")
 
     def record(self, encoding: str, sample_rate: int) -> None:
         """Keeps the sound from now on, unless the organisation keeps none."""
@@ -90,7 +100,8 @@ class LiveJob:
 
     def succeed(self, stages: tuple[str, ...], quality: AudioQuality) -> None:
         """Writes what was said, and ends the job."""
-        self._ended = True
+        with self._ending:
+            self._ended = True
         with jobs.ending(self.job):
             self._note_result()
             with self._stored_sound() as sound:
@@ -124,9 +135,10 @@ class LiveJob:
         self._watching.close()
         if self._recording is not None:
             self._recording.close()
-        if self._ended:
-            return
-        self._ended = True
+        with self._ending:
+            if self._ended:
+                return
+            self._ended = True
         self._note_result()
         status, code, message = _end_of(error)
         if not jobs.end_without_result(self.job, status=status, code=code, message=message, metered=self._metered()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import threading
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import av
+import numpy as np
 import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
@@ -49,3 +52,28 @@ def rest(socket: ClientConnection, timeout: float = 60) -> tuple[list[dict[str, 
             messages.append(receive(socket, timeout))
     except ConnectionClosed as closed:
         return messages, closed.rcvd.code if closed.rcvd else 1006
+
+
+def encoded(pcm: np.ndarray, encoding: str) -> bytes:
+    """16 kHz samples, by FFmpeg, not by the tables under test."""
+    container, codec = {
+        "pcm_s16le": ("s16le", "pcm_s16le"),
+        "pcm_f32le": ("f32le", "pcm_f32le"),
+        "mulaw": ("mulaw", "pcm_mulaw"),
+        "alaw": ("alaw", "pcm_alaw"),
+        "opus/ogg": ("ogg", "libopus"),
+        "opus/webm": ("webm", "libopus"),
+    }[encoding]
+    target = io.BytesIO()
+    with av.open(target, "w", format=container) as writer:
+        stream = writer.add_stream(codec, rate=16_000 if "opus" not in encoding else 48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(pcm[None, :], format="s16", layout="mono")
+        frame.sample_rate = 16_000
+        size = 960 if "opus" in encoding else None
+        resampler = av.AudioResampler(stream.format, stream.layout, stream.rate, frame_size=size)
+        for each in [*resampler.resample(frame), *resampler.resample(None)]:
+            for packet in stream.encode(each):
+                writer.mux(packet)
+        for packet in stream.encode(None):
+            writer.mux(packet)
+    return target.getvalue()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import threading
 from collections.abc import Iterator
 
-import av
 import numpy as np
 import pytest
 
@@ -19,6 +17,7 @@ from ml.stt.live.agreement import Agreement
 from ml.stt.live.endpointing import Endpointer
 from ml.types import TranscriptionOptions, Word
 from tests.live.models import EMBEDDED, STREAMING, WHISPER, installed
+from tests.live.support import encoded
 from tests.ml.stt_support import normalise, owned_clips, pcm_of, wait_for
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -221,31 +220,6 @@ def test_redaction_shows_no_partials(clips):
 
 
 # ── Encodings ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def encoded(pcm: np.ndarray, encoding: str) -> bytes:
-    """By FFmpeg, not by the tables under test."""
-    container, codec = {
-        "pcm_s16le": ("s16le", "pcm_s16le"),
-        "pcm_f32le": ("f32le", "pcm_f32le"),
-        "mulaw": ("mulaw", "pcm_mulaw"),
-        "alaw": ("alaw", "pcm_alaw"),
-        "opus/ogg": ("ogg", "libopus"),
-        "opus/webm": ("webm", "libopus"),
-    }[encoding]
-    target = io.BytesIO()
-    with av.open(target, "w", format=container) as writer:
-        stream = writer.add_stream(codec, rate=16_000 if "opus" not in encoding else 48_000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(pcm[None, :], format="s16", layout="mono")
-        frame.sample_rate = 16_000
-        size = 960 if "opus" in encoding else None
-        resampler = av.AudioResampler(stream.format, stream.layout, stream.rate, frame_size=size)
-        for each in [*resampler.resample(frame), *resampler.resample(None)]:
-            for packet in stream.encode(each):
-                writer.mux(packet)
-        for packet in stream.encode(None):
-            writer.mux(packet)
-    return target.getvalue()
 
 
 @pytest.mark.parametrize("encoding", ["pcm_s16le", "pcm_f32le", "mulaw", "alaw", "opus/ogg", "opus/webm"])

@@ -20,9 +20,7 @@ from websockets.exceptions import ConnectionClosed
 
 from analytics import quota
 from analytics.models import UsageRecord
-from ml.stt import live
 from openai_api.realtime import consumer
-from stt.live.session import places
 from stt.models import SttJob
 from tests.api.support import owned_clips
 from tests.conftest import Tenant
@@ -387,20 +385,3 @@ def test_quota_ends_the_connection(tenant: Tenant) -> None:
         assert speaker.events[-1].error.code == "insufficient_quota"
     wait_for(lambda: {job.error_code for job in mine(tenant)} == {"quota_exceeded"}, seconds=30)
     assert 0 < float(UsageRecord.objects.get(job_id=mine(tenant)[0].id).audio_seconds) <= 2
-
-
-def test_lost_clients_leave_nothing(tenant: Tenant) -> None:
-    headers = {"Authorization": f"Bearer {tenant.new_key('stt')[1]}"}
-    data = sound("weather.flac")
-    for moment in (0, 1, 3, 5):
-        socket = connect_raw(f"{tenant.server}/v1/realtime", headers, legacy=True)
-        for start in range(0, moment * 48_000, 24_000):
-            append = {"type": "input_audio_buffer.append", "audio": base64_of(data[start : start + 24_000])}
-            socket.send(json.dumps(append))
-        socket.socket.close()
-    wait_for(lambda: not connections_of(tenant) and not live.recognizer.sessions and not places._taken, seconds=30)
-    wait_for(lambda: {job.status for job in mine(tenant)} <= {"cancelled"}, seconds=30)
-
-
-def connections_of(tenant: Tenant) -> int:
-    return consumer.connections._taken[str(tenant.organization.id)]
