@@ -14,10 +14,10 @@ import fnmatch
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from ml.artifacts import MANIFEST, MAX_MANIFEST_BYTES, check_name
 from ml.errors import EngineUnavailable, ModelInvalid, UnknownModel
@@ -106,17 +106,29 @@ def find(repository: str, revision: str | None = None) -> HubRevision:
     return HubRevision(repository, info.sha, hub, _licence(info), files)
 
 
-def fetch(revision: HubRevision, files: Sequence[HubFile], folder: Path, *, progress: bool = True) -> None:
+def fetch(
+    revision: HubRevision,
+    files: Sequence[HubFile],
+    folder: Path,
+    *,
+    progress: bool = True,
+    fetched: Callable[[int], object] | None = None,
+) -> None:
     """Downloads `files` into `folder`, whole and checked. What is there already, whole or in part, is kept and used.
+
+    fetched: called with the bytes of each block that has come, and of what was there; what it raises ends the download.
 
     Raises `HubUnreachable` (what came so far stays, for the next try) and `ModelInvalid` where a hash differs (the
     file is removed).
     """
     for file in files:
         target = folder / check_name(file.name)
-        if not target.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _fetch(revision, file, target, progress)
+        if target.is_file():
+            if fetched is not None:
+                fetched(file.bytes)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _fetch(revision, file, target, progress, fetched)
 
 
 def fetch_manifest(revision: HubRevision, folder: Path) -> Path:
@@ -132,11 +144,17 @@ def fetch_manifest(revision: HubRevision, folder: Path) -> Path:
     return target
 
 
-def _fetch(revision: HubRevision, file: HubFile, target: Path, progress: bool) -> None:
+def _fetch(
+    revision: HubRevision,
+    file: HubFile,
+    target: Path,
+    progress: bool,
+    fetched: Callable[[int], object] | None = None,
+) -> None:
     partial = target.with_name(target.name + PARTIAL)
     if partial.is_file() and partial.stat().st_size > file.bytes:
         partial.unlink()
-    _download(revision, file, partial, progress)
+    _download(revision, file, partial, progress, fetched)
     actual, expected = _hashes(partial, file)
     if actual != expected:
         partial.unlink()
@@ -147,7 +165,13 @@ def _fetch(revision: HubRevision, file: HubFile, target: Path, progress: bool) -
     os.replace(partial, target)
 
 
-def _download(revision: HubRevision, file: HubFile, partial: Path, progress: bool) -> None:
+def _download(
+    revision: HubRevision,
+    file: HubFile,
+    partial: Path,
+    progress: bool,
+    fetched: Callable[[int], object] | None,
+) -> None:
     # `hf_hub_download` starts every file anew in a new process; its own inner function is the one that can continue.
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
@@ -157,15 +181,32 @@ def _download(revision: HubRevision, file: HubFile, partial: Path, progress: boo
     headers = build_hf_headers(token=_token())
     headers["Accept-Encoding"] = "identity"  # a compressed answer has no ranges
     with partial.open("ab") as stream, _hub_errors(revision.endpoint, revision.repository, revision.commit):
+        present = stream.tell()
+        if fetched is not None and present:
+            fetched(present)
         http_get(
             url,
-            stream,
-            resume_size=stream.tell(),
+            cast(BinaryIO, _Watched(stream, fetched)) if fetched is not None else stream,
+            resume_size=present,
             headers=headers,
             expected_size=file.bytes,
             displayed_filename=file.name,
             tqdm_class=None if progress else _silent_bar(),
         )
+
+
+class _Watched:
+    """A file that tells of every block that is written to it."""
+
+    def __init__(self, stream: BinaryIO, wrote: Callable[[int], object]) -> None:
+        self._stream, self._wrote = stream, wrote
+
+    def write(self, block: bytes) -> int:
+        self._wrote(len(block))  # first: who cancels wants no more
+        return self._stream.write(block)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _hashes(path: Path, file: HubFile) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from common.admin import OrganizationFilter, ReadOnlyAdmin, status_mark
 from common.display import size
 from models_registry.comparing import ArmSummary, compare
-from models_registry.models import EvaluationManifest, ModelVersion, Rollout
+from models_registry.models import EvaluationManifest, Installation, ModelVersion, Rollout
 
 
 @admin.register(ModelVersion)
@@ -35,6 +35,30 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     @admin.display(description="languages")
     def language_list(self, row: ModelVersion) -> str:
         return ", ".join(row.languages) or "–"
+
+
+@admin.register(Installation)
+class InstallationAdmin(ReadOnlyAdmin):
+    """Those that somebody of the organisation asked for; operators see all."""
+
+    list_display = ("model", "state", "stage", "version", "organization", "requested_by", "created_at", "finished_at")
+    list_filter = (OrganizationFilter, "status")
+    list_select_related = ("version", "organization", "requested_by")
+    search_fields = ("model", "error_message")
+    date_hierarchy = "created_at"
+    fields = (
+        "model", "state", "stage", "fetched", "version", "organization", "requested_by", "created_at", "finished_at",
+        "error_message",
+    )  # fmt: skip
+    readonly_fields = fields
+
+    @admin.display(description="status", ordering="status")
+    def state(self, row: Installation) -> SafeString:
+        return status_mark(row.status, row.get_status_display())
+
+    @admin.display(description="downloaded")
+    def fetched(self, row: Installation) -> str:
+        return f"{size(row.fetched_bytes)} of {size(row.total_bytes)}" if row.total_bytes else "–"
 
 
 @admin.register(Rollout)

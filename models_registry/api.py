@@ -13,7 +13,7 @@ from accounts.actors import Access
 from accounts.models import Role
 from common.api import JsonView
 from common.serializers import StrictSerializer, validated
-from models_registry import selectors, services
+from models_registry import rights, selectors, services
 from models_registry.models import ModelStatus, ModelTask, ModelVersion, Rollout, WorkerState
 
 TASKS = ModelTask.values
@@ -141,5 +141,6 @@ class ModelReloadView(JsonView):
 
         Requests under way finish on the version that they began with. Other processes follow within moments.
         """
+        rights.require_reload(self.actor)
         fields = validated(ReloadSerializer, request.data)
         return Response(ReloadOutcomeSerializer(services.reload(actor=self.actor, **fields)).data)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import transaction
 
@@ -33,6 +33,22 @@ from models_registry.models import ModelVersion
 
 DOWNLOADS = ".downloads"
 STAGING = ".staging"
+
+
+class Follower(Protocol):
+    """Whoever wants to know how far `pull` is. What it raises ends the installation."""
+
+    def planned(self, total_bytes: int) -> None:
+        """So much is to be downloaded in all."""
+        ...
+
+    def fetched(self, more_bytes: int) -> None:
+        """So much more is here; also what an earlier try had left."""
+        ...
+
+    def trying(self) -> None:
+        """All is here; it is checked and loaded on trial."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +71,15 @@ def pull(
     name: str,
     overrides: Overrides | None = None,
     progress: bool = True,
+    follower: Follower | None = None,
     tell: Callable[[str], object] = lambda line: None,
 ) -> ModelVersion:
     """Installs a model of the catalogue, or `org/repo[@revision]`, at the commit that it is at now.
 
-    actor: None for somebody at the command line, as everywhere here. progress: bars. tell: called with a line for
-    people before much is fetched.
-    Raises `HubUnreachable`, `UnknownModel`, `ModelInvalid`; what was downloaded stays for the next try.
+    actor: None for somebody at the command line, as everywhere here. progress: bars. follower: is told how far it is.
+    tell: called with a line for people before much is fetched.
+    Raises `HubUnreachable`, `UnknownModel`, `ModelInvalid`, and what the follower raises; what was downloaded stays
+    for the next try.
     """
     overrides = overrides or Overrides()
     base_name, _, revision = name.partition("@")
@@ -74,14 +92,19 @@ def pull(
     repository, wanted = (known.parts[0].repository, revision or None) if known else hub.split_name(name)
     first = hub.find(repository, wanted)
     if any(file.name == MANIFEST for file in first.files) and known is None:
-        return _pull_folder(actor, first, progress)
+        return _pull_folder(actor, first, progress, follower)
     entry = known or _described(first, overrides)
     revisions = [first, *(hub.find(part.repository) for part in entry.parts[1:])]
     size = f"about {entry.megabytes} MB, " if entry.megabytes else ""
     tell(f"Fetching {entry.name} from {first.url} ({size}licence: {entry.licence or first.licence or 'not stated'}).")
+    parts = [(part, at_commit, _files(part, at_commit)) for part, at_commit in zip(entry.parts, revisions, strict=True)]
+    if follower is not None:
+        follower.planned(sum(file.bytes for _, _, files in parts for file in files))
     with _download_folder(first) as downloads, _staging() as staged:
-        for index, (part, at_commit) in enumerate(zip(entry.parts, revisions, strict=True)):
-            _fetch_part(part, at_commit, downloads / str(index), staged, progress)
+        for index, (part, at_commit, files) in enumerate(parts):
+            _fetch_part(part, at_commit, files, downloads / str(index), staged, progress, follower)
+        if follower is not None:
+            follower.trying()
         manifest = _manifest(entry, first, staged)
         artifacts.write(staged, manifest)
         row = _install(actor, ModelFolder(staged, manifest), came_from=first.url)
@@ -117,7 +140,9 @@ def export_model(*, row: ModelVersion, file: Path, progress: Progress | None = N
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _pull_folder(actor: Actor | None, revision: hub.HubRevision, progress: bool) -> ModelVersion:
+def _pull_folder(
+    actor: Actor | None, revision: hub.HubRevision, progress: bool, follower: Follower | None
+) -> ModelVersion:
     """A repository that is a model folder already: its `model.json` lists the files."""
     with _download_folder(revision) as downloads, _staging() as staged:
         by_name = {file.name: file for file in revision.files}
@@ -127,7 +152,12 @@ def _pull_folder(actor: Actor | None, revision: hub.HubRevision, progress: bool)
         missing = sorted(set(manifest.files) - set(by_name))
         if missing:
             raise ModelInvalid(f"{revision.repository} lacks {missing[0]!r}, which its {MANIFEST} lists.")
-        hub.fetch(revision, [by_name[name] for name in manifest.files], downloads, progress=progress)
+        files = [by_name[name] for name in manifest.files]
+        if follower is not None:
+            follower.planned(sum(file.bytes for file in files))
+        hub.fetch(revision, files, downloads, progress=progress, fetched=follower.fetched if follower else None)
+        if follower is not None:
+            follower.trying()
         folder = archive.copy(ModelFolder(downloads, replace(manifest, source=revision.url)), staged)
         row = _install(actor, folder, came_from=revision.url)
         shutil.rmtree(downloads)
@@ -155,14 +185,25 @@ def _described(revision: hub.HubRevision, overrides: Overrides) -> CatalogueEntr
     return replace(entry, **given)
 
 
-def _fetch_part(part: Part, revision: hub.HubRevision, downloads: Path, staged: Path, progress: bool) -> None:
+def _files(part: Part, revision: hub.HubRevision) -> list[hub.HubFile]:
     files = {file.name: file for file in revision.select(part.files)}
     for pattern in part.optional:
         files.update({file.name: file for file in revision.files if file.matches(pattern)})
-    wanted = list(files.values())
+    return list(files.values())
+
+
+def _fetch_part(
+    part: Part,
+    revision: hub.HubRevision,
+    wanted: list[hub.HubFile],
+    downloads: Path,
+    staged: Path,
+    progress: bool,
+    follower: Follower | None,
+) -> None:
     archive.check_space(staged, sum(file.bytes for file in wanted))
     downloads.mkdir(parents=True, exist_ok=True)
-    hub.fetch(revision, wanted, downloads, progress=progress)
+    hub.fetch(revision, wanted, downloads, progress=progress, fetched=follower.fetched if follower else None)
     for file in wanted:
         target = staged / file.name.removeprefix(f"{part.folder}/" if part.folder else "")
         target.parent.mkdir(parents=True, exist_ok=True)

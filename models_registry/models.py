@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models.functions import Coalesce
 
 from common.models import Identified, OrganizationOwned
+from jobs.models import UNFINISHED, JobStatus
 
 EMBEDDED_VERSION = "builtin"
 """The version of the models that come with the platform: they have no folder and cannot be removed."""
@@ -92,6 +93,41 @@ class ModelVersion(Identified):
     @property
     def is_embedded(self) -> bool:
         return self.version == EMBEDDED_VERSION
+
+
+class Installation(Identified):
+    """A model of the catalogue on its way to MODEL_BASE_PATH. Written by `models_registry.installations` alone."""
+
+    model = models.CharField(max_length=200, help_text="Its name in the catalogue.")
+    status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED)
+    stage = models.CharField(max_length=64, blank=True)
+    fetched_bytes = models.BigIntegerField(default=0)
+    total_bytes = models.BigIntegerField(default=0, help_text="Zero: not known yet.")
+    error_message = models.TextField(blank=True)
+    version = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    requested_by = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
+    organization = models.ForeignKey(
+        "accounts.Organization", on_delete=models.CASCADE, related_name="+",
+        help_text="In whose audit trail it stands: models belong to the server.",
+    )  # fmt: skip
+    role = models.CharField(max_length=16, help_text="Of the person there, at the request.")
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["model"], condition=models.Q(status__in=UNFINISHED), name="installation_one_at_a_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.model
+
+    @property
+    def progress(self) -> float | None:
+        """0–1; None where it is not known."""
+        return min(1.0, self.fetched_bytes / self.total_bytes) if self.total_bytes else None
 
 
 class EvaluationManifest(Identified):

@@ -16,10 +16,9 @@ from rest_framework.response import Response
 
 from accounts.actors import Access, Actor
 from accounts.models import Organization, Role
-from common import errors
 from common.api import JsonView, paginated, paginated_schema
 from common.serializers import StrictSerializer, validated
-from models_registry import gate, rollouts, selectors
+from models_registry import gate, rights, rollouts, selectors
 from models_registry.api import ROLLOUT_FIELDS, RolloutSerializer
 from models_registry.comparing import compare
 from models_registry.gate import Verdict
@@ -123,7 +122,7 @@ class RolloutsView(JsonView):
         fields = validated(NewRolloutSerializer, request.data)
         organization = self.actor.organization if fields["scope"] == "organization" else None
         if organization is None:
-            _require_operator(self.actor, "Trying a version on all organisations' requests")
+            rights.require_operator(self.actor, "Trying a version on all organisations' requests")
         candidate = selectors.find_version(fields["model"], task=ModelTask.STT)
         terms = Terms(
             organization=organization,
@@ -162,7 +161,7 @@ class FinishRolloutView(JsonView):
         fields = validated(FinishSerializer, request.data)
         _require_own(self.actor, rollout)
         if fields["activate"]:
-            _require_operator(self.actor, "Activating a version")
+            rights.require_operator(self.actor, "Activating a version")
         judged = fields["activate"] and not fields["force"] and not rollout.forced
         ended = rollouts.finish(
             actor=self.actor,
@@ -201,9 +200,4 @@ def _verdicts(candidate: ModelVersion, organization: Organization | None) -> lis
 
 def _require_own(actor: Actor, rollout: Rollout) -> None:
     if rollout.organization_id is None:
-        _require_operator(actor, "Ending a trial on all organisations' requests")
-
-
-def _require_operator(actor: Actor, what: str) -> None:
-    if actor.user is None or not actor.user.is_superuser:
-        raise errors.PermissionDenied(f"{what} concerns the whole installation: that is for operators.")
+        rights.require_operator(actor, "Ending a trial on all organisations' requests")

@@ -37,7 +37,7 @@ from jobs.models import Job
 from ml import audio, stt, tts
 from ml.errors import AudioEmpty
 from ml.types import SynthesisOptions, Transcript, TranscriptionOptions
-from models_registry import runtime, services
+from models_registry import rights, runtime, services
 from models_registry.api import ModelReportSerializer, ReloadOutcomeSerializer
 from models_registry.models import ModelStatus
 
@@ -97,6 +97,7 @@ class InitializeView(RuntimeView):
     @extend_schema(request=InitializeSerializer, responses={200: InitializedSerializer})
     def post(self, request: Request) -> Response:
         """Rebuild this process's registry from the folders and the active rows."""
+        rights.require_reload(self.actor)
         fields = validated(self.InitializeSerializer, request.data)
         refused = services.initialize(task=self.task, warm=fields["warm"])
         body = {"models": self.reports(), "refused": [asdict(refusal) for refusal in refused]}
@@ -112,6 +113,7 @@ class ReloadView(RuntimeView):
     @extend_schema(request=TaskReloadSerializer, responses={200: ReloadOutcomeSerializer})
     def post(self, request: Request) -> Response:
         """Load the active models of this task anew, in every process; no request fails."""
+        rights.require_reload(self.actor)
         fields = validated(self.TaskReloadSerializer, request.data)
         return Response(ReloadOutcomeSerializer(services.reload(actor=self.actor, task=self.task, **fields)).data)
 

@@ -32,7 +32,7 @@ PURGE_SECONDS = 600
 
 
 SPEECH_QUEUES = ("tts", "stt")
-BACKGROUND_QUEUES = ("webhooks", "notices", "default")
+BACKGROUND_QUEUES = ("webhooks", "notices", "models", "default")
 BACKGROUND_CONCURRENCY = 16
 """Tasks that wait for others rather than compute have places of their own: a webhook's receiver that hangs must not
 take the place of speech."""

@@ -15,7 +15,7 @@ from analytics.models import Quota, QuotaPeriod, Reservation, UsageRecord
 from audit.models import AuditEntry
 from common import errors, storage
 from jobs.models import Batch, EventListener, IdempotencyRecord
-from models_registry.models import EvaluationManifest, Rollout, RolloutSample
+from models_registry.models import EvaluationManifest, Installation, Rollout, RolloutSample
 from openai_api.models import OpenAIAlias
 from retention.models import DeletionRecord
 from stt.models import AudioFile, ShadowTranscription, SttJob, Transcription, TranscriptionDefaults
@@ -46,7 +46,7 @@ EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     "rollout_samples.jsonl": (RolloutSample, ()),
     "deletions.jsonl": (DeletionRecord, ()),
 }
-LEFT_OUT: tuple[type[Model], ...] = (IdempotencyRecord, EventListener, Reservation)
+LEFT_OUT: tuple[type[Model], ...] = (IdempotencyRecord, EventListener, Reservation, Installation)
 """What lives for a moment only: answers that may be asked for again, streams that are open, what running jobs hold."""
 
 

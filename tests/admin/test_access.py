@@ -19,6 +19,7 @@ SCOPED = (
     "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "analytics/quota", "admin/logentry",
     "webhooks/webhookendpoint", "webhooks/webhookdelivery", "audit/auditentry",
     "openai_api/openaialias", "models_registry/rollout", "models_registry/evaluationmanifest",
+    "models_registry/installation",
 )  # fmt: skip
 ADDABLE = {"openai_api/openaialias", "accounts/membership", "accounts/apikey", "webhooks/webhookendpoint"}
 ADDABLE_BY_OPERATORS = ADDABLE | {"accounts/organization", "accounts/user", "analytics/quota"}
@@ -26,7 +27,7 @@ SHARED = ("models_registry/modelversion",)
 HISTORIES = (
     "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "accounts/loginsession", "admin/logentry",
     "webhooks/webhookdelivery", "audit/auditentry", "models_registry/rollout", "models_registry/evaluationmanifest",
-    *SHARED,
+    "models_registry/installation", *SHARED,
 )  # fmt: skip
 MOST_QUERIES = 14
 
@@ -46,7 +47,7 @@ def fill(tenant: Tenant) -> Rows:
     from analytics.models import UsageRecord
     from analytics.quota import set_quota
     from audit.models import AuditEntry
-    from models_registry.models import EvaluationManifest
+    from models_registry.models import EvaluationManifest, Installation
     from openai_api.services import create_alias
     from stt.models import AudioFile, SttJob
     from tests.api.support import ended_rollout, refused_delivery
@@ -80,6 +81,9 @@ def fill(tenant: Tenant) -> Rows:
             "models_registry/evaluationmanifest": EvaluationManifest.objects.get_or_create(
                 **own, defaults={"path": "/nowhere.jsonl"}
             )[0].pk,
+            "models_registry/installation": Installation.objects.create(
+                **own, model=f"model-{tenant.organization.slug}", role="owner"
+            ).pk,
             "openai_api/openaialias": create_alias(actor=tenant.actor(), kind="stt", name="my-model").pk,
             "audit/auditentry": AuditEntry.objects.filter(**own).first().pk,
             "admin/logentry": LogEntry.objects.get(user=tenant.member("owner").user).pk,
@@ -287,7 +291,9 @@ def _more(tenant: Tenant, path: str) -> None:
                             "organization": tenant.organization}.items():  # fmt: skip
             if any(field.name == name for field in model._meta.concrete_fields):
                 setattr(row, name, value)
-        if any(isinstance(constraint, UniqueConstraint) for constraint in model._meta.constraints):
+        if path == "models_registry/installation":
+            row.status = "succeeded"  # of those under way there is one for each model
+        elif any(isinstance(constraint, UniqueConstraint) for constraint in model._meta.constraints):
             row.name = row.version = f"test-{uuid.uuid4().hex[:6]}"
             row.is_active = row.is_default = False
         if path == "admin/logentry":

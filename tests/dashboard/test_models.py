@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.test import override_settings
 from playwright.sync_api import expect
+from procrastinate.contrib.django.models import ProcrastinateJob
 
 from audit.models import AuditEntry
-from models_registry import folders
-from models_registry.models import ModelVersion
+from common import errors
+from models_registry import folders, installations
+from models_registry.catalogue import catalogue
+from models_registry.models import Installation, ModelVersion
 from tests.browser import signed_in, text_of
-from tests.conftest import OWNED_AUDIO, Tenant
+from tests.conftest import OWNED_AUDIO, Tenant, error_of
 from tests.dashboard.kit import Chromium, check, get_page, settled, toast
+from tests.ml.stt_support import wait_for
 from tests.models.conftest import folder, nothing_is_left, whisper  # noqa: F401  (fixtures)
-from tests.models.support import models
+from tests.models.support import Hub, Repository, hub, models
 
 Folder = Callable[..., Path]
+
+
+def operated(tenant: Tenant) -> Tenant:
+    """Its owner runs the server."""
+    user = tenant.member("owner").user
+    user.is_superuser = True
+    user.save()
+    return tenant
+
+
+@pytest.fixture
+def catalogued(whisper: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:  # noqa: F811
+    """A hub that has the catalogue's whisper-tiny: the tiny Whisper of these tests."""
+    with hub() as running:
+        files = {file.name: file.read_bytes() for file in whisper.iterdir() if file.name != "model.json"}
+        repository = catalogue()["whisper-tiny"].parts[0].repository
+        running.repositories[repository] = Repository(files)
+        monkeypatch.setenv("HF_ENDPOINT", running.url)
+        yield running
+        running.pause.set()
 
 
 def test_versions_are_activated_reloaded_and_removed(tenant: Tenant, chromium: Chromium, folder: Folder) -> None:  # noqa: F811
@@ -26,7 +52,7 @@ def test_versions_are_activated_reloaded_and_removed(tenant: Tenant, chromium: C
     clip = OWNED_AUDIO / "weather.flac"
     files = {"audio_file": (clip.name, clip.read_bytes())}
     assert tenant.key("stt").post("/stt/transcribe", files=files, data={"model": "tiny"}).status_code == 200
-    page = chromium.sign_in(tenant, "admin")
+    page = chromium.sign_in(operated(tenant))
     page.goto("/dashboard/models")
     used = page.locator("tbody tr", has_text="tiny@1")
     expect(used.locator(".badge")).to_have_text("Ready", timeout=60_000)  # the page follows by itself
@@ -67,7 +93,7 @@ def test_refused_reload_says_why(tenant: Tenant, chromium: Chromium, folder: Fol
 def test_what_serves_is_not_removed(tenant: Tenant, folder: Folder) -> None:  # noqa: F811
     models("import", folder("tiny", "1"), "--wait", "0")
     row = ModelVersion.objects.get(name="tiny")
-    browser = signed_in(tenant, "admin")
+    browser = signed_in(operated(tenant), "owner")
     page = f"/dashboard/models/{row.id}"
     assert "Remove" not in text_of(browser.get(page))
     browser.submit(page, {}, to=f"{page}/remove")
@@ -77,15 +103,88 @@ def test_what_serves_is_not_removed(tenant: Tenant, folder: Folder) -> None:  # 
     assert (folders.base() / row.path).is_dir()
 
 
-@pytest.mark.parametrize("role", ["developer", "viewer"])
+@pytest.mark.parametrize("role", ["owner", "developer", "viewer"])
 def test_others_only_look(tenant: Tenant, role: str) -> None:
     row = ModelVersion.objects.get(name="pocketsphinx-en-us")
     browser = signed_in(tenant, role)
     page = f"/dashboard/models/{row.id}"
-    assert "Reload" not in text_of(browser.get(page))
-    for action in ("reload", "activate", "remove"):
+    reloads = role == "owner"  # as over the API
+    assert ("Reload" in text_of(browser.get(page))) == reloads
+    for action in ("activate", "remove", *(() if reloads else ("reload",))):
         assert browser.submit(page, {}, to=f"{page}/{action}").status_code == 403
+    assert browser.submit(page, {"model": "whisper-tiny"}, to="/dashboard/models/install").status_code == 403
+    assert "Install" not in [label.strip() for label in text_of(browser.get("/dashboard/models/catalogue")).split("\n")]
     assert not AuditEntry.objects.filter(organization=tenant.organization, action__startswith="model.").exists()
+    assert not Installation.objects.exists()
+
+
+@override_settings(MODELS_MANAGED_BY="operators")
+def test_reloading_may_be_left_to_operators(tenant: Tenant) -> None:
+    row = ModelVersion.objects.get(name="pocketsphinx-en-us")
+    page = f"/dashboard/models/{row.id}"
+    browser = signed_in(tenant, "admin")
+    assert "Reload" not in text_of(browser.get(page))
+    assert browser.submit(page, {}, to=f"{page}/reload").status_code == 403
+    for path in ("/models/reload", "//ml/stt/reload", "//ml/stt/initialize"):
+        error_of(tenant.user("admin").post(path, json={}), 403)
+    assert operated(tenant).user("owner").post("/models/reload", json={"task": "tts"}).status_code == 200
+
+
+def test_installs_from_the_catalogue(tenant: Tenant, chromium: Chromium, catalogued: Hub) -> None:
+    page = chromium.sign_in(operated(tenant))
+    page.goto("/dashboard/models/catalogue?q=whisper-tiny")
+    page.get_by_role("button", name="Install whisper-tiny", exact=True).click()
+    assert toast(page) == "whisper-tiny is being installed."
+    shown = page.get_by_role("region", name="Installations")
+    expect(shown.get_by_text("Succeeded")).to_be_visible(timeout=60_000)
+    check(page, "models-installed")
+    row = ModelVersion.objects.get(name="whisper-tiny")
+    assert row.is_active
+    installed = Installation.objects.get()
+    assert (installed.version, installed.fetched_bytes) == (row, installed.total_bytes)
+    assert installed.total_bytes > 1_000_000
+    actions = AuditEntry.objects.filter(organization=tenant.organization).values_list("action", flat=True)
+    assert {"model.installation_requested", "model.installed", "model.activated"} <= set(actions)
+    shown.get_by_role("link", name=row.reference).click()
+    page.get_by_role("heading", name=row.reference).wait_for()
+
+
+def test_installation_is_cancelled_and_continued(tenant: Tenant, chromium: Chromium, catalogued: Hub) -> None:
+    page = chromium.sign_in(operated(tenant))
+    catalogued.pause.clear()
+    page.goto("/dashboard/models/catalogue?q=whisper-tiny")
+    page.get_by_role("button", name="Install whisper-tiny", exact=True).click()
+    shown = page.get_by_role("region", name="Installations")
+    expect(shown.get_by_role("progressbar")).to_have_attribute("value", re.compile(r"0\.[1-9]"), timeout=60_000)
+    check(page, "models-installing")
+    page.get_by_role("button", name="Cancel installing whisper-tiny").click()
+    assert "cancelled" in toast(page)
+    catalogued.pause.set()
+    expect(shown.get_by_text("Cancelled", exact=True)).to_be_visible()
+    wait_for(lambda: not any(task.status == "doing" for task in ProcrastinateJob.objects.filter(queue_name="models")))
+    assert not ModelVersion.objects.filter(name="whisper-tiny").exists()
+    page.get_by_role("button", name="Install whisper-tiny", exact=True).click()
+    expect(shown.get_by_text("Succeeded")).to_be_visible(timeout=60_000)
+    assert catalogued.downloads("model.bin")[-1].range.startswith("bytes=")
+
+
+def test_failed_installation_says_why(tenant: Tenant, chromium: Chromium, catalogued: Hub) -> None:
+    catalogued.lie_about = "model.bin"
+    page = chromium.sign_in(operated(tenant))
+    page.goto("/dashboard/models/catalogue?q=whisper-tiny")
+    page.get_by_role("button", name="Install whisper-tiny", exact=True).click()
+    expect(page.locator(".installation-error")).to_contain_text("is not what the hub says it is", timeout=60_000)
+    check(page, "models-install-failed")
+
+
+def test_only_what_the_catalogue_has_once(tenant: Tenant) -> None:
+    actor = operated(tenant).actor("owner")
+    with pytest.raises(errors.NotFound, match="whisper-tiny"):
+        installations.request_installation(actor=actor, model="whisper-tinny")
+    running = {"organization": tenant.organization, "role": "owner", "requested_by": actor.user}
+    Installation.objects.create(model="whisper-small", status="processing", **running)
+    with pytest.raises(errors.Conflict, match="already"):
+        installations.request_installation(actor=actor, model="whisper-small")
 
 
 def test_catalogue_is_searched_and_gives_the_command(tenant: Tenant, chromium: Chromium) -> None:

@@ -30,8 +30,9 @@ def nothing_is_left(database: None) -> Iterator[None]:
     """Rows, folders and what the runtime serves are as they were."""
     yield
     from models_registry import folders, runtime, services
-    from models_registry.models import EMBEDDED_VERSION, EvaluationManifest, ModelVersion
+    from models_registry.models import EMBEDDED_VERSION, EvaluationManifest, Installation, ModelVersion
 
+    Installation.objects.all().delete()
     EvaluationManifest.objects.all().delete()
     ModelVersion.objects.exclude(version=EMBEDDED_VERSION).delete()
     ModelVersion.objects.filter(version=EMBEDDED_VERSION).update(is_default=True, status="ready", last_error="")

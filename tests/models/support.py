@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +19,9 @@ from ml import artifacts
 
 LARGE = 100_000
 """Bytes from which on the hub keeps a file in LFS."""
+
+HALF = 11_000_000
+"""Bytes after which a paused hub stops: more than the library's block, of which it writes whole ones."""
 
 
 @dataclass
@@ -51,6 +54,8 @@ class Hub:
         self.requests: list[Request] = []
         self.break_after: int | None = None  # bytes of a large file, after which the hub is down
         self.down = False
+        self.pause = threading.Event()  # while it is not set, a large file's bytes stop after HALF
+        self.pause.set()
         self.lie_about = ""  # a file whose bytes are not those of its hash
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -171,7 +176,11 @@ class Hub:
             return
         sent = body if only is None else body[:only]
         request.sent = len(sent)
-        handler.wfile.write(sent)
+        handler.wfile.write(sent[:HALF])
+        if len(sent) > HALF:
+            self.pause.wait(60)
+            with suppress(BrokenPipeError):  # cancelled
+                handler.wfile.write(sent[HALF:])
         if len(sent) < len(body):
             handler.close_connection = True
 

@@ -41,7 +41,10 @@ class Command(BaseCommand):
         )
         user = User.objects.filter(email=settings.SEED_EMAIL.lower()).first()
         if user is None:
-            user = User.objects.create_user(settings.SEED_EMAIL, settings.SEED_PASSWORD, name="Owner")
+            # Whoever sets the server up runs it: its operator, as long as there is no other.
+            first = not User.objects.filter(is_superuser=True).exists()
+            make = User.objects.create_superuser if first else User.objects.create_user
+            user = make(settings.SEED_EMAIL, settings.SEED_PASSWORD, name="Owner")
         Membership.objects.get_or_create(organization=organization, user=user, defaults={"role": Role.OWNER})
         self.stdout.write(f"Organisation {organization.name} {'created' if made else 'exists'}; owner {user.email}.")
 

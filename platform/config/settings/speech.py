@@ -42,6 +42,8 @@ MODEL_BATCH_WAIT_SECONDS = env.integer("MODEL_BATCH_WAIT_MILLISECONDS", 5) / 100
 MODEL_MAX_QUEUE = env.integer("MODEL_MAX_QUEUE", 1024, minimum=1)
 MODEL_MAX_QUEUE_PER_ORGANIZATION = env.integer("MODEL_MAX_QUEUE_PER_ORGANIZATION", 512, minimum=1)
 MODELS_WARM = env.flag("MODELS_WARM", False)
+MODELS_MANAGED_BY = env.choice("MODELS_MANAGED_BY", "admins", ("admins", "operators"))
+"""Who may load the models anew. Only operators (superusers) may install, activate and remove them."""
 
 # What turns words into figures and figures into words: our own rules, or nemo_text_processing, which covers more.
 TEXT_GRAMMARS = env.choice("TEXT_GRAMMARS", "rules", ("rules", "nemo"))

@@ -14,13 +14,13 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.models import Role
 from common import errors
 from dashboard.access import Action, Page
 from dashboard.listing import FilterForm
 from dashboard.nav import Command, NavItem, Section
 from dashboard.toasts import toast
-from models_registry import selectors, services
+from jobs.models import UNFINISHED
+from models_registry import installations, rights, selectors, services
 from models_registry.catalogue import CatalogueEntry, catalogue
 from models_registry.models import ModelTask, ModelVersion, WorkerState
 
@@ -84,6 +84,7 @@ class Comparison:
 
 class ModelsPage(Page):
     def show(self, template: str, fields: dict[str, Any], *, part: str = "") -> HttpResponse:
+        fields |= {"is_operator": rights.is_operator(self.actor), "may_reload": rights.may_reload(self.actor)}
         names = ((_("Installed"), "models"), (_("Catalogue"), "models-catalogue"), (_("Evaluations"), "models-compare"))
         urls = [(label, reverse(f"dashboard:{name}")) for label, name in names]
         tabs = [{"label": label, "url": url, "current": url == self.request.path} for label, url in urls]
@@ -100,7 +101,7 @@ class InstalledPage(ModelsPage):
 
 
 class ModelPage(ModelsPage):
-    """One version: what it is, where it runs, and what an admin may do with it."""
+    """One version: what it is, where it runs, and what operators may do with it."""
 
     def get(self, request: HttpRequest, model_id: uuid.UUID) -> HttpResponse:
         status = selectors.models_status()
@@ -135,7 +136,10 @@ class CataloguePage(ModelsPage):
     def get(self, request: HttpRequest) -> HttpResponse:
         filters = CatalogueFilters(request)
         installed = set(selectors.list_models().values_list("task", "name"))
-        fields = {"filters": filters, "entries": _entries(installed, **filters.values)}
+        rows = installations.latest() if rights.is_operator(self.actor) else []
+        busy = {row.model for row in rows if row.status in UNFINISHED}
+        entries = _entries(installed, **filters.values)
+        fields = {"filters": filters, "entries": entries, "installations": rows, "busy": busy}
         return self.show("catalogue", fields, part="dashboard/models/catalogue_rows.html")
 
 
@@ -144,7 +148,7 @@ def _entries(installed: set[tuple[str, str]], *, q: str = "", task: str = "") ->
     return [
         {"entry": entry, "languages": _languages(entry.languages), "task": ModelTask(entry.task).label,
          "installed": (entry.task, entry.name) in installed, "bytes": entry.megabytes * 1_000_000,
-         "command": _command(entry)}
+         "command": _command(entry), "install_label": _("Install %s") % entry.name}
         for entry in found
     ]  # fmt: skip
 
@@ -215,22 +219,35 @@ def _error_rate(totals: dict[str, Any]) -> float:
     return float(wer) if isinstance(wer, int | float) else float("inf")
 
 
-# ── What admins do ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── What operators do ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ModelInstall(Action):
+    """Of the catalogue; the page of it shows how far it is."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        row = installations.request_installation(actor=self.actor, model=request.POST.get("model", "")[:200])
+        return self.done(_("%(model)s is being installed.") % {"model": row.model}, "dashboard:models-catalogue")
+
+
+class InstallationCancel(Action):
+    def post(self, request: HttpRequest, installation_id: uuid.UUID) -> HttpResponse:
+        installations.cancel(actor=self.actor, row=installations.get(installation_id=installation_id))
+        text = _("The installation was cancelled. What was downloaded is kept for the next try.")
+        return self.done(text, "dashboard:models-catalogue")
 
 
 class ModelActivate(Action):
-    role = Role.ADMIN
-
     def post(self, request: HttpRequest, model_id: uuid.UUID) -> HttpResponse:
         """Answers when the model has been tried; processes follow within moments."""
+        rights.require_operator(self.actor, _("Activating a version"))
         row = services.activate(actor=self.actor, row=selectors.get_model(model_id=model_id))
         return self.done(_("%(model)s serves from now on.") % {"model": row.reference}, "dashboard:model", row.id)
 
 
 class ModelReload(Action):
-    role = Role.ADMIN
-
     def post(self, request: HttpRequest, model_id: uuid.UUID) -> HttpResponse:
+        rights.require_reload(self.actor)
         row = selectors.get_model(model_id=model_id)
         outcome = services.reload(actor=self.actor, task=row.task, model=row.reference)
         if outcome.failed:
@@ -243,9 +260,8 @@ class ModelReload(Action):
 class ModelRemove(Action):
     """Only of what does not serve: others may be using what does."""
 
-    role = Role.ADMIN
-
     def post(self, request: HttpRequest, model_id: uuid.UUID) -> HttpResponse:
+        rights.require_operator(self.actor, _("Removing a model"))
         row = selectors.get_model(model_id=model_id)
         services.remove(actor=self.actor, row=row)
         return self.done(_("%(model)s is removed.") % {"model": row.reference}, "dashboard:models")
@@ -255,6 +271,8 @@ _BASE = "dashboard/models"
 urlpatterns = [
     path(_BASE, InstalledPage.as_view(), name="models"),
     path(f"{_BASE}/catalogue", CataloguePage.as_view(), name="models-catalogue"),
+    path(f"{_BASE}/install", ModelInstall.as_view(), name="model-install"),
+    path(f"{_BASE}/installations/<uuid:installation_id>/cancel", InstallationCancel.as_view(), name="install-cancel"),
     path(f"{_BASE}/evaluations", ComparePage.as_view(), name="models-compare"),
     path(f"{_BASE}/<uuid:model_id>", ModelPage.as_view(), name="model"),
     path(f"{_BASE}/<uuid:model_id>/activate", ModelActivate.as_view(), name="model-activate"),
