@@ -57,8 +57,11 @@ class _Body(Generic[T]):
             pass
 
     def _next(self) -> Any:
-        self.ended = True
-        piece = next(self._chunks, _END)
+        try:
+            piece = next(self._chunks, _END)
+        except BaseException:
+            self.ended = True
+            raise
         self.ended = piece is _END
         return piece
 
