@@ -15,9 +15,9 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from observability import metrics
-from tests.conftest import ROOT, Tenant
-from tests.observability.support import Scrape
+from observability import metrics, scraping
+from tests.conftest import ROOT
+from tests.observability.support import Metrics
 
 FOLDER = ROOT / "deploy" / "observability"
 DASHBOARDS = sorted((FOLDER / "dashboards").glob("*.json"))
@@ -61,8 +61,8 @@ def selectors(node: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def scrape(server: str) -> Scrape:
-    return Scrape(server)
+def scrape(database: None) -> Metrics:
+    return Metrics(scraping.exposition().decode())
 
 
 def known_labels() -> dict[str, set[str]]:
@@ -71,7 +71,7 @@ def known_labels() -> dict[str, set[str]]:
     return {metric._name: set(metric._labelnames) for metric in declared}
 
 
-def test_everything_asked_for_exists(scrape: Scrape) -> None:
+def test_everything_asked_for_exists(scrape: Metrics) -> None:
     asked = expressions()
     assert len(asked) > 60
     labels = known_labels()
@@ -85,7 +85,7 @@ def test_everything_asked_for_exists(scrape: Scrape) -> None:
             assert used <= labels.get(family, used) | ITS_LABELS, f"{where}: {selector.name} has no {used}"
 
 
-def test_everything_there_is_asked_for(scrape: Scrape) -> None:
+def test_everything_there_is_asked_for(scrape: Metrics) -> None:
     """A number that nobody looks at is only a cost."""
     asked = {s.name for text in expressions().values() for s in selectors(promql_parser.parse(text))}
     families = {re.sub(r"_(total|bucket|sum|count|created)$", "", name) for name in asked}
@@ -93,7 +93,7 @@ def test_everything_there_is_asked_for(scrape: Scrape) -> None:
     assert ours - families == set()
 
 
-def test_a_wrong_name_is_found(scrape: Scrape) -> None:
+def test_a_wrong_name_is_found(scrape: Metrics) -> None:
     """The reading above does read."""
     names = [s.name for s in selectors(promql_parser.parse("sum(rate(a[5m])) / on (x) topk(3, max by (y) (b > 2))"))]
     assert names == ["a", "b"]
@@ -129,7 +129,7 @@ def test_every_alert_says_what_to_do() -> None:
         assert (path, anchor in headings) == ("docs/observability.md", True), rule["alert"]
 
 
-def test_every_metric_is_explained(scrape: Scrape) -> None:
+def test_every_metric_is_explained(scrape: Metrics) -> None:
     guide = (ROOT / "docs" / "observability.md").read_text()
     families = {re.sub(r"_(total|bucket|sum|count|created)$", "", n) for n in scrape.names if n.startswith("speech_")}
     assert {name for name in families if name not in guide} == set()
@@ -141,12 +141,6 @@ def test_scrape_configuration_loads_the_rules() -> None:
     jobs = [job["job_name"] for job in config["scrape_configs"]]
     assert all(re.fullmatch("speech.*", job) for job in jobs)  # as alerts.yml has it
     assert all(job.get("metrics_path", "/metrics") == "/metrics" for job in config["scrape_configs"])
-
-
-def test_an_installation_is_scraped_with_its_token(server: str, tenant: Tenant, settings: object) -> None:
-    """As the configuration says: a bearer token."""
-    settings.METRICS_TOKEN = "from-the-secret"
-    assert Scrape(server, Authorization="Bearer from-the-secret")("speech_build_info") == 1
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
