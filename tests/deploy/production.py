@@ -39,11 +39,28 @@ class Process:
         return self.process.wait(timeout=60)
 
 
+class Redis:
+    """A server that keeps nothing, and can be taken away and brought back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.start()
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        with (self.folder / "redis.txt").open("ab") as output:
+            self.process = subprocess.Popen([*command, "--dir", str(self.folder)], stdout=output, stderr=output)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
 @dataclass
 class Production:
     folder: Path
     postgres: Postgres
-    redis_port: int
+    redis: Redis
     store: Store
     variables: dict[str, str]
     certificates: ssl.SSLContext
@@ -99,7 +116,8 @@ def production(folder: Path) -> Iterator[Production]:
 def _beside_it(folder: Path, stack: ExitStack) -> Production:
     """What the platform stands on, and its settings: secrets in files."""
     postgres = stack.enter_context(running_postgres(folder / "postgres"))
-    redis_port = stack.enter_context(_redis(folder))
+    redis = Redis(folder)
+    stack.callback(redis.stop)
     store = Store()
     stack.callback(store.server.stop)
     secrets = {"SECRET_KEY": "k" * 64, "DATABASE_URL": postgres.url(), "SEED_PASSWORD": PASSWORD}
@@ -112,26 +130,13 @@ def _beside_it(folder: Path, stack: ExitStack) -> Production:
         "TRUSTED_PROXIES": "1",
         "EMBEDDED_WORKER": "false",
         "DRAIN_SECONDS": "5",
-        "REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
+        "REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
         **store.settings,
         "S3_BUCKET": BUCKET,
         **{f"{name}_FILE": str(folder / name) for name in secrets},
     }
     trusting = ssl.create_default_context(cafile=str(certificate))
-    return Production(folder, postgres, redis_port, store, variables, trusting)
-
-
-@contextmanager
-def _redis(folder: Path) -> Iterator[int]:
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with (folder / "redis.log").open("wb") as output:
-        process = subprocess.Popen([*command, "--dir", str(folder)], stdout=output, stderr=subprocess.STDOUT)
-    try:
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
+    return Production(folder, postgres, redis, store, variables, trusting)
 
 
 @contextmanager

@@ -72,15 +72,36 @@ def test_speech_and_its_signed_link(platform: Production, client: httpx.Client) 
     assert platform.store.client.list_objects_v2(Bucket=BUCKET)["KeyCount"] >= 1
 
 
+def counters(platform: Production) -> int:
+    """How many Redis holds."""
+    with redis.Redis(port=platform.redis.port) as asking:
+        return asking.dbsize()
+
+
 def test_both_servers_answer_and_count_in_redis(platform: Production, client: httpx.Client) -> None:
     remaining = [int(client.get("/api/v1/tts/jobs").headers["RateLimit-Remaining"]) for _ in range(8)]
     assert remaining == sorted(remaining, reverse=True)
     assert len(set(remaining)) == 8, "one counter, whichever server answers"
-    assert redis.Redis(port=platform.redis_port).dbsize() > 0
+    assert counters(platform) > 0
     lines = [json.loads(line) for line in (platform.folder / "nginx" / "access.log").read_text().splitlines()]
     assert {line["upstream"] for line in lines if line["path"] == "/api/v1/tts/jobs"} == {
         f"127.0.0.1:{server.port}" for server in platform.servers
     }
+
+
+def test_redis_may_go_away(platform: Production, client: httpx.Client) -> None:
+    """Each server counts by itself meanwhile, and they count together again afterwards."""
+    platform.redis.stop()
+    answers = [client.get("/api/v1/tts/jobs") for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [200] * 6
+    assert all(int(answer.headers["RateLimit-Remaining"]) > 0 for answer in answers)
+    platform.redis.start()
+
+    def counted() -> int:
+        assert client.get("/api/v1/tts/jobs").status_code == 200
+        return counters(platform)
+
+    wait_until(counted, 60, "Redis counts again", every=0.2)
 
 
 def test_addresses_come_through(platform: Production, client: httpx.Client) -> None:
