@@ -58,7 +58,12 @@ def actor_of_key(key: str) -> Actor:
     )
     # An unknown prefix costs the same HMAC as a known one.
     valid = keys.matches(key, row.digest if row else "")
-    if row is None or not valid or not row.usable:
+    return actor_of_key_row(row if valid else None)
+
+
+def actor_of_key_row(row: ApiKey | None) -> Actor:
+    """Of a key that was verified, or that an operator named. Raises NotAuthenticated for one that is of no use."""
+    if row is None or not row.usable or not row.organization.is_active:
         raise errors.NotAuthenticated("The API key is not valid.", code="api_key_invalid")
     _touch(row)
     return Actor(organization=row.organization, role=Role.DEVELOPER, api_key=row)

@@ -149,7 +149,6 @@ def test_what_is_no_control_message_ends_nothing(tenant: Tenant) -> None:
     ("query", "seconds", "make"),
     [
         ("encoding=linear16&sample_rate=8000&channels=2", 4.203, lambda pcm: np.repeat(pcm[::2], 2).tobytes()),
-        ("encoding=linear32&sample_rate=16000", 4.203, lambda pcm: (pcm / 32768).astype("<f4").tobytes()),
         ("", 4.203, lambda pcm: wav(pcm / 32768)),
         ("encoding=opus", 4.503, lambda _: owned_clips()["family.opus"].path.read_bytes()),
         ("", 5.539, lambda _: owned_clips()["president.mp3"].path.read_bytes()),
