@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -44,13 +45,19 @@ class RequestContextMiddleware:
         request.encoding = "utf-8"
         if request.path in _BY_ADDRESS and settings.ALLOWED_HOSTS:
             request.META["HTTP_HOST"] = settings.ALLOWED_HOSTS[0].lstrip(".*") or "localhost"
-        with tracing.span(request.method or "", kind="server", parent=given) as span:
+        with self._span(request, given) as span:
             response = self.get_response(request)
             self._tell(request, response, span)
             seconds = time.perf_counter() - started
             metrics.request_answered(_route(request), request.method or "", response.status_code, seconds)
             self._log(request, response, seconds)
         return response
+
+    def _span(self, request: HttpRequest, parent: str) -> AbstractContextManager[tracing.Handle]:
+        """Not of what is asked every few seconds and says nothing: probes, scrapes, files."""
+        if request.path.startswith(_QUIET):
+            return nullcontext(tracing.Handle())
+        return tracing.span(request.method or "", kind="server", parent=parent)
 
     def _tell(self, request: HttpRequest, response: HttpResponseBase, span: tracing.Handle) -> None:
         """The client, and the trace, what this was."""

@@ -158,8 +158,11 @@ def _waiting() -> Metric:
 
 
 def _sockets() -> Metric:
+    from sockets import routing
+
     gauge = GaugeMetricFamily("speech_live_sessions", "Open WebSockets.", labels=("socket",))
-    for name, count in consumer.open_by_name().items():
+    served = {consumer.name_of(route.callback.consumer_class) for route in routing.routes}  # type: ignore[attr-defined]
+    for name, count in (dict.fromkeys(sorted(served), 0) | consumer.open_by_name()).items():
         gauge.add_metric((name,), count)
     return gauge
 

@@ -188,7 +188,7 @@ class Socket(AsyncWebsocketConsumer):
         self.request = handshake(self.scope)
         given = self.request.headers.get("traceparent", "")
         context.begin(context.new_request_id(self.request.headers), trace=tracing.trace_id_of(given))
-        self._span = tracing.begin("websocket", kind="server", parent=given, socket=_name(self))
+        self._span = tracing.begin("websocket", kind="server", parent=given, socket=name_of(type(self)))
         context.origin.set(
             context.Origin(client_address(self.request), self.request.headers.get("User-Agent", "")[:300])
         )
@@ -243,7 +243,7 @@ class Socket(AsyncWebsocketConsumer):
             log.exception("a socket did not end cleanly")
         self._span.note(close_code=self._close_code or 0)
         self._span.end()
-        metrics.socket_closed(_name(self), self._close_code)
+        metrics.socket_closed(name_of(type(self)), self._close_code)
         log.info(
             "socket",
             extra={
@@ -291,8 +291,9 @@ def open_sockets() -> int:
 
 def open_by_name() -> dict[str, int]:
     """How many of each kind are open in this process."""
-    return Counter(_name(socket) for socket in list(_open))
+    return Counter(name_of(type(socket)) for socket in list(_open))
 
 
-def _name(socket: Socket) -> str:
-    return socket.name or type(socket).__name__
+def name_of(kind: type[Socket]) -> str:
+    """What metrics call it."""
+    return kind.name or kind.__name__

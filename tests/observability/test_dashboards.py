@@ -145,7 +145,12 @@ def test_scrape_configuration_loads_the_rules() -> None:
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_promtool_agrees() -> None:
-    for kind, name in (("rules", "alerts.yml"), ("config", "prometheus.yml")):
-        command = ["promtool", "check", kind, *(["--syntax-only"] if kind == "config" else []), name]
+    checks = (
+        ["check", "rules", "alerts.yml"],
+        ["test", "rules", "alerts.test.yml"],
+        ["check", "config", "--syntax-only", "prometheus.yml"],
+    )
+    for arguments in checks:
+        command = ["promtool", *arguments]
         result = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False)
         assert result.returncode == 0, result.stdout + result.stderr

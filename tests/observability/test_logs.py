@@ -21,7 +21,7 @@ from observability import reporting
 from tests.conftest import OWNED_AUDIO, PASSWORD, Client, Tenant
 from tests.observability.receivers import receiving, wait_until
 
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"  # pragma: allowlist secret
 
 
 class Log:
@@ -93,7 +93,7 @@ SECRETS_AND_LINES = [
     ("sp_abcdefgh_" + "k" * 32, "the key {} is not valid"),
     ("ct_" + "k" * 40, "GET /?client_token={}"),
     ("whsec_" + "k" * 40, "signed with {}"),
-    ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "refused {}"),
+    ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "refused {}"),  # pragma: allowlist secret
     ("dXNlcjpwYXNzd29yZA==", "Authorization: Basic {}"),
     ("abc-def_ghi.jkl", "headers={{'Authorization': 'Bearer {}'}}"),
     ("pa55word", "cannot connect to postgresql://speech:{}@db:5432/speech"),

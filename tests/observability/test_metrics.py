@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 import uuid
 from contextlib import suppress
@@ -14,9 +16,13 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from analytics import quota
-from observability import collectors, metrics
+from ml import errors
+from ml.residency import ModelPool, ModelSpec
+from ml.workers import WorkerPool
+from observability import collectors, metrics, scraping
+from tests.api.support import refused_delivery
 from tests.conftest import Client, Tenant, error_of
-from tests.observability.support import Scrape
+from tests.observability.support import Metrics, Scrape
 
 
 def test_counts_requests_by_route_and_status(server: str, tenant: Tenant) -> None:
@@ -163,6 +169,82 @@ def test_sockets(server: str, tenant: Tenant) -> None:
         time.sleep(0.1)
     assert after(name, socket="tts", code="4401") == before(name, socket="tts", code="4401") + 1
     assert after(name, socket="tts", code="1000") == before(name, socket="tts", code="1000") + 1
+
+
+def test_webhooks(tenant: Tenant) -> None:
+    """To an address where nobody listens."""
+    from webhooks import delivering
+    from webhooks.models import DeliveryStatus, WebhookDelivery
+
+    delivery = refused_delivery(tenant)
+    WebhookDelivery.objects.filter(id=delivery.id).update(status=DeliveryStatus.PENDING, attempts=99)
+    delivery.refresh_from_db()
+    before = Metrics(scraping.exposition().decode())
+    delivering.send(delivery)
+    after = Metrics(scraping.exposition().decode())
+    for name, labels in (
+        ("speech_webhook_attempts_total", {"outcome": "failed"}),
+        ("speech_webhook_deliveries_total", {"status": "failed"}),
+    ):
+        assert after(name, **labels) == before(name, **labels) + 1
+
+
+def test_database_errors(database: None) -> None:
+    from django.db import OperationalError
+
+    before = Metrics(scraping.exposition().decode())
+    with pytest.raises(OperationalError), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    connection.close()
+    name = "speech_database_errors_total"
+    assert Metrics(scraping.exposition().decode())(name) > before(name)
+
+
+# ── Models ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_life_of_a_model(database: None) -> None:
+    """It does not load, loads, breaks while it computes, is loaded again and freed for idleness."""
+    now, loads = [0.0], []
+
+    def load() -> object:
+        loads.append(1)
+        if len(loads) == 1:
+            raise errors.ModelInvalid("Its weights are gone.")
+        return object()
+
+    pool = ModelPool(idle_seconds=60, retry_after_failure_seconds=0, clock=lambda: now[0])
+    pool.register(ModelSpec("stt/lively", "stt", "lively", "1", "test", load))
+    with pytest.raises(errors.EngineUnavailable), pool.acquire("stt/lively"):
+        pass
+    with pool.acquire("stt/lively") as engine:
+        pool.mark_failed("stt/lively", "It broke.", engine=engine)
+    with pool.acquire("stt/lively"):
+        pass
+    now[0] = 100.0
+    assert pool.evict_idle() == ("stt/lively",)
+    pool.close()
+    told = Metrics(scraping.exposition().decode())
+    assert told("speech_model_load_failures_total", model="stt/lively", code="model_invalid") == 1
+    assert told("speech_model_loads_total", model="stt/lively", device="cpu") == 2
+    assert told("speech_model_load_seconds_count", model="stt/lively") == 2
+    assert told("speech_model_breaks_total", model="stt/lively") == 1
+    assert told("speech_models_freed_total", model="stt/lively", reason="idle") == 1
+
+
+def test_engines_processes_that_die(database: None) -> None:
+    pool = WorkerPool("ml.tts.engines.sherpa:Probe", {"plan": {}}, size=1)
+    name, labels = "speech_engine_process_deaths_total", {"target": "sherpa:Probe"}
+    before = Metrics(scraping.exposition().decode())
+    with suppress(errors.MlError):
+        pool.call("inspect", timeout_seconds=60)
+    (pid,) = pool.pids()
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with suppress(errors.MlError):
+        pool.call("inspect", timeout_seconds=60)
+    pool.close()
+    assert Metrics(scraping.exposition().decode())(name, **labels) == before(name, **labels) + 1
 
 
 # ── Who may read them ───────────────────────────────────────────────────────────────────────────────────────────────

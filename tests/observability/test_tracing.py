@@ -14,7 +14,7 @@ from observability import metrics, tracing
 from tests.conftest import OWNED_AUDIO, Client, Tenant, make_tenant
 from tests.observability.receivers import Receiver, receiving, wait_until
 
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"  # pragma: allowlist secret
 PARENT = "00f067aa0ba902b7"
 
 
