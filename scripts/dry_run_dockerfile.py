@@ -5,9 +5,9 @@
     python scripts/dry_run_dockerfile.py --target cpu --base /tmp/root --work /tmp/dry-run
 
 Each stage is a folder on top of the one below, as an engine's layers are; FROM an image means --base. RUN lines run as
-they stand, in a mount namespace of their own. Afterwards: the image's programs load (every library of every wheel), and
-its server answers as the image's user on a read-only root file system. RUN's cache mounts, labels and VOLUME change
-nothing here. The machine's ways to package registries (pip's configuration, certificates) are lent to RUN lines.
+they stand, in a mount namespace of their own. Afterwards it is said which libraries of wheels miss one of the system's,
+and the image's server speaks and hears, as its user, on a read-only root. Cache mounts, labels and VOLUME change nothing
+here. The machine's ways to package registries (pip's configuration, certificates) are lent to RUN lines.
 """
 
 from __future__ import annotations
@@ -185,19 +185,37 @@ def assignments(stage: Stage, lend: bool, variables: dict[str, str] | None) -> s
     return shlex.join(f"{name}={value}" for name, value in {**lent, **stage.environment, **(variables or {})}.items())
 
 
+SPEAK_AND_HEAR = """
+import json, os, sys, urllib.request as web
+def call(path, body, kind="application/json", **headers):
+    request = web.Request("http://127.0.0.1:8000/api/v1" + path, body, {"Content-Type": kind, **headers})
+    return json.load(web.urlopen(request, timeout=60))
+login = {"email": "owner@acme.dev", "password": os.environ["SEED_PASSWORD"]}
+key = {"Authorization": "Bearer " + call("/auth/login", json.dumps(login).encode())["access_token"]}
+job = call("/tts/synthesize", json.dumps({"text": "One two three four five.", "format": "mp3"}).encode(), **key)
+sound = web.urlopen(job["audio_url"]).read()
+head = b'--x\\r\\nContent-Disposition: form-data; name="audio_file"; filename="a.mp3"\\r\\n\\r\\n'
+form = head + sound + b"\\r\\n--x--\\r\\n"
+print("heard:", call("/stt/transcribe", form, "multipart/form-data; boundary=x", **key)["text"])
+"""
+
+
 def try_out(stage: Stage, work: Path) -> None:
-    """The image as it would run: its user, a read-only root, /data and /models writable, nothing else."""
+    """The image as it would run: its user, a read-only root, /data and /models writable, nothing else.
+
+    Its server gets healthy, says something, hears it (children for engines and decoders included), and ends when told.
+    """
     data = work / ".data"
     for folder in (data, data / "models"):
         folder.mkdir(exist_ok=True)
         os.chown(folder, 10001, 10001)
     mounts = {"/data": data, "/models": data / "models"}
-    settings = {"SECRET_KEY": "x" * 60, "ALLOWED_HOSTS": "speech.example.com", "SEED_PASSWORD": "not the default one"}
-    health = shlex.join(stage.health)
+    settings = {"SECRET_KEY": "x" * 60, "ALLOWED_HOSTS": "127.0.0.1", "SEED_PASSWORD": "not the default", "HTTPS": "no"}
     script = (
-        f"python3 manage.py release && {{ {shlex.join(stage.command)} & }} && "
-        f"for i in $(seq 60); do sleep 1; {health} 2>/dev/null && echo HEALTHY && kill -TERM $! && wait $!; "
-        "[ $? = 0 ] && exit 0; done; exit 1"
+        f"python3 manage.py release && {{ {shlex.join(stage.command)} & }} && server=$!; "
+        "trap 'kill $server 2>/dev/null' EXIT; "
+        f"for i in $(seq 60); do sleep 1; {shlex.join(stage.health)} 2>/dev/null && break; done; "
+        f"python3 -c {shlex.quote(SPEAK_AND_HEAR)} && kill -TERM $server && wait $server"
     )
     enter(stage, ["sh", "-c", script], work=work, user=stage.user, read_only=True, mounts=mounts, variables=settings)
 
@@ -218,7 +236,7 @@ def main() -> None:
     print("Libraries that no wheel and no package brings:", flush=True)
     enter(stage, ["sh", "-c", MISSING_LIBRARIES], work=work)
     try_out(stage, work)
-    print(f"{arguments.target}: built, its server started and stopped as {stage.user} on a read-only root.")
+    print(f"{arguments.target}: built; as {stage.user} on a read-only root its server spoke, heard and ended.")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ from common import errors, storage
 from config.embedded_postgres import programs
 
 DUMP, MANIFEST, AUDIO = "database.dump", "manifest.json", "audio"
+PROBES = "health/"
+"""What `storage.is_writable` writes and deletes again."""
 _NAME = re.compile(r"\d{8}T\d{12}Z")
 
 
@@ -195,15 +197,20 @@ def _first_error(output: bytes) -> str:
 
 
 def _stored() -> Iterator[tuple[str, int]]:
-    """(key, bytes) of everything that the storage holds."""
+    """(key, bytes) of all audio that the storage holds."""
+    yield from ((key, size) for key, size in _objects() if not key.startswith(PROBES))
+
+
+def _objects() -> Iterator[tuple[str, int]]:
     bucket = getattr(default_storage, "bucket", None)
     if bucket is not None:
         yield from ((item.key, item.size) for item in bucket.objects.all())
         return
     root = Path(default_storage.path(""))
     for path in root.rglob("*"):
-        if path.is_file():
-            yield path.relative_to(root).as_posix(), path.stat().st_size
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            if path.is_file():
+                yield path.relative_to(root).as_posix(), path.stat().st_size
 
 
 def _copy_out(listed: dict[str, int], target: Path) -> tuple[int, set[str]]:

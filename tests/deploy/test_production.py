@@ -27,6 +27,7 @@ from tests.api.support import decode
 from tests.conftest import error_of
 from tests.deploy.production import BUCKET, HOST, PASSWORD, Production, production
 from tests.faults.deployment import public_folder, wait_until
+from tests.platform_process import environment, manage
 
 MISSING = [program for program in ("nginx", "redis-server") if shutil.which(program) is None]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed here: {', '.join(MISSING)}")
@@ -178,6 +179,18 @@ def test_too_large_is_refused_at_the_door(platform: Production, client: httpx.Cl
     body = json.loads(answer.read())
     assert (answer.status, body["error"]["code"]) == (413, "request_too_large")
     assert body["error"]["request_id"] == answer.headers["X-Request-ID"]
+
+
+def test_a_backup_takes_what_the_store_holds(platform: Production) -> None:
+    """While everything serves; that a backup can be restored: test_backup.py."""
+    folder = platform.folder / "backups"
+    done = manage("backup", str(folder), env=environment(platform.folder / "backup", **platform.variables))
+    assert done.returncode == 0, done.stderr
+    held = platform.store.client.list_objects_v2(Bucket=BUCKET)["Contents"]
+    (manifest,) = folder.glob("*/manifest.json")
+    saved = json.loads(manifest.read_text())["audio"]
+    assert saved == {item["Key"]: item["Size"] for item in held if not item["Key"].startswith("health/")}
+    assert all((folder / "audio" / key).stat().st_size == size for key, size in saved.items())
 
 
 def test_workers_show_that_they_live(platform: Production) -> None:
