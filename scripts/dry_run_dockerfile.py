@@ -6,7 +6,7 @@
 
 Each stage is a folder on top of the one below, as an engine's layers are; FROM an image means --base. RUN lines run as
 they stand, in a mount namespace of their own. Afterwards it is said which libraries of wheels miss one of the system's,
-and the image's server speaks and hears, as its user, on a read-only root. Cache mounts, labels and VOLUME change nothing
+and the image's server speaks and hears, as its user, on a read-only root. Cache mounts, labels and VOLUME do nothing
 here. The machine's ways to package registries (pip's configuration, certificates) are lent to RUN lines.
 """
 
@@ -51,6 +51,22 @@ def instructions(text: str) -> list[tuple[str, str]]:
     return [(name.upper(), rest.strip()) for name, _, rest in (line.partition(" ") for line in joined.splitlines())]
 
 
+def stages_for(target: str, steps: list[tuple[str, str]]) -> set[str]:
+    """The target and all that it stands on or copies from: an engine builds no others either."""
+    uses: dict[str, set[str]] = {}
+    for name, rest in steps:
+        if name == "FROM":
+            source, _, stage = rest.partition(" AS ")
+            uses[stage] = {source}
+        elif found := re.match(r"--from=(\S+)", rest):
+            uses[stage].add(found[1])
+    needed, more = set(), {target}
+    while more:
+        needed |= more
+        more = {source for stage in more for source in uses.get(stage, ())} - needed
+    return needed
+
+
 class Build:
     def __init__(self, base: Path, work: Path, context: Path) -> None:
         self.base, self.work, self.context = base, work, context
@@ -59,9 +75,13 @@ class Build:
         self.stage: Stage
 
     def run(self, target: str) -> Stage:
-        for name, rest in instructions((self.context / "Dockerfile").read_text()):
-            if name == "FROM" and target in self.stages:
-                break
+        steps, wanted = instructions((self.context / "Dockerfile").read_text()), True
+        needed = stages_for(target, steps)
+        for name, rest in steps:
+            if name == "FROM":
+                wanted = rest.partition(" AS ")[2] in needed
+            if not wanted:
+                continue
             print(f"{name} {rest[:110]}", flush=True)
             getattr(self, f"_{name.lower()}", lambda _: None)(rest)
         return self.stages[target]
