@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -32,13 +33,35 @@ from jobs.api import (
 from jobs.idempotency import JobStream, idempotent
 from jobs.models import JobStatus
 from ml import audio
+from ml.tts import timeline
 from ml.types import SynthesisOptions, Voice
 from tts import selectors, services
+from tts.lexicons.api import EntrySerializer
 from tts.models import TtsJob
 from tts.services import SynthesisRequest
 
 READ = Access(scope="tts")
 RUN = Access(role=Role.DEVELOPER, scope="tts")
+
+
+class LexiconField(serializers.ListField):
+    """Ids of lexicons, and entries of the request's own."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            child=serializers.JSONField(),
+            max_length=500,
+            help_text="Ids of /tts/lexicons and entries {grapheme, alias or ipa, …}; [] for none, not even defaults.",
+            **kwargs,
+        )
+
+    def to_internal_value(self, data: Any) -> tuple[str | dict[str, Any], ...]:
+        return tuple(self._item(item) for item in super().to_internal_value(data))
+
+    def _item(self, item: Any) -> str | dict[str, Any]:
+        if isinstance(item, dict):
+            return dict(validated(EntrySerializer, item))
+        return str(serializers.UUIDField().run_validation(item))
 
 
 class SpeechOptionsSerializer(StrictSerializer):
@@ -57,7 +80,23 @@ class SpeechOptionsSerializer(StrictSerializer):
 class SynthesisOptionsSerializer(SpeechOptionsSerializer):
     """How to speak; the same for one text, for a batch's defaults and for each of its items."""
 
-    ssml = serializers.BooleanField(required=False, help_text="The text is SSML 1.1.")
+    ssml = serializers.BooleanField(required=False, help_text="The text is SSML 1.1; see docs/ssml.md.")
+    normalize = serializers.BooleanField(
+        required=False,
+        allow_null=True,
+        help_text="Write out numbers, dates, addresses and signs. Default: for voices that know nothing of them.",
+    )
+    timestamps = serializers.BooleanField(required=False, help_text="Tell when words and sentences are heard.")
+    trim_silence = serializers.BooleanField(required=False, help_text="No silence at the beginning and the end.")
+    loudness = serializers.FloatField(
+        min_value=-40.0,
+        max_value=-8.0,
+        required=False,
+        allow_null=True,
+        help_text="LUFS (EBU R128), e.g. -16 or -23, with a true peak of -1 dBTP at most; null: as the voice speaks.",
+    )
+    verify = serializers.BooleanField(required=False, help_text="Let a recogniser hear it: `verification` of the job.")
+    lexicon = LexiconField(required=False)
 
 
 class SynthesizeSerializer(AsyncSerializer, SynthesisOptionsSerializer):
@@ -78,12 +117,15 @@ class BatchSerializer(AsyncSerializer, SynthesisOptionsSerializer):
 
 class TtsJobSerializer(JobFieldsSerializer):
     audio_url = serializers.SerializerMethodField(help_text="Signed, expires, needs no header; null without audio.")
+    warnings = serializers.SerializerMethodField(help_text="What of the request could not be done.")
+    lexicon_applied = serializers.SerializerMethodField(help_text="Ids of the lexicons that held.")
+    verification = serializers.JSONField(allow_null=True, help_text="With `verify`: `{wer, text, model}`.")
 
     class Meta:
         model = TtsJob
         fields = (
             "job_id", "status", "text", "characters", "language", "voice", "model", "format", "sample_rate",
-            "duration_seconds", "audio_url", "progress", "stage", "batch_id", "custom_id", "created_at", "started_at",
+            "duration_seconds", "audio_url", "warnings", "lexicon_applied", "verification", "progress", "stage", "batch_id", "custom_id", "created_at", "started_at",
             "finished_at", "error", "timings",
         )  # fmt: skip
         read_only_fields = fields
@@ -94,6 +136,37 @@ class TtsJobSerializer(JobFieldsSerializer):
         playable = job.status == JobStatus.SUCCEEDED and job.audio_key
         return storage.signed_url(request, job.audio_key) if playable else None
 
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_warnings(self, job: TtsJob) -> list[str]:
+        return job.warnings or []
+
+    @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
+    def get_lexicon_applied(self, job: TtsJob) -> list[str]:
+        return (job.options.get("lexicon") or {}).get("ids", [])
+
+
+class TimestampsSerializer(serializers.Serializer):
+    source = serializers.ChoiceField(
+        choices=["engine", "estimated", "mixed"], allow_null=True, help_text="Whose word the times are."
+    )
+    words = serializers.ListField(child=serializers.DictField(), help_text="{word, start, end}; seconds.")
+    sentences = serializers.ListField(child=serializers.DictField(), help_text="{text, start, end}.")
+    marks = serializers.ListField(child=serializers.DictField(), help_text="{name, time} of each <mark>.")
+
+
+class TtsJobDetailSerializer(TtsJobSerializer):
+    """One job, with what would be much in a list."""
+
+    timestamps = serializers.SerializerMethodField(help_text="With `timestamps`, or where the SSML has marks.")
+
+    class Meta(TtsJobSerializer.Meta):
+        fields = (*TtsJobSerializer.Meta.fields, "timestamps")
+        read_only_fields = fields
+
+    @extend_schema_field(TimestampsSerializer(allow_null=True))
+    def get_timestamps(self, job: TtsJob) -> dict[str, Any] | None:
+        return timeline.as_json(job.timestamps) if job.timestamps else None
+
 
 class SynthesizeView(JsonView):
     access: ClassVar = {"POST": RUN}
@@ -101,9 +174,9 @@ class SynthesizeView(JsonView):
     @extend_schema(
         request=SynthesizeSerializer,
         responses={
-            (200, "application/json"): TtsJobSerializer,
+            (200, "application/json"): TtsJobDetailSerializer,
             (200, "audio/*"): bytes,
-            (202, "application/json"): TtsJobSerializer,
+            (202, "application/json"): TtsJobDetailSerializer,
         },
     )
     @idempotent
@@ -116,10 +189,11 @@ class SynthesizeView(JsonView):
             raise errors.InvalidRequest("A job is either streamed or queued.", param="async", code="async_and_stream")
         if queued:
             job = services.submit(actor=self.actor, request=synthesis)
-            return accepted(TtsJobSerializer(job, context={"request": request}).data, f"/api/v1/tts/jobs/{job.id}")
+            body = TtsJobDetailSerializer(job, context={"request": request}).data
+            return accepted(body, f"/api/v1/tts/jobs/{job.id}")
         if not stream:
             job = services.synthesize(actor=self.actor, request=synthesis, cancel=self.client_left)
-            return Response(TtsJobSerializer(job, context={"request": request}).data)
+            return Response(TtsJobDetailSerializer(job, context={"request": request}).data)
         job, chunks = services.synthesize_stream(actor=self.actor, request=synthesis)
         response = JobStream(job, in_thread(chunks), content_type=audio.CONTENT_TYPES[synthesis.format])
         response["X-Sample-Rate"] = str(job.sample_rate)
@@ -192,17 +266,64 @@ class TtsBatchView(JsonView):
 class TtsJobView(JsonView):
     access: ClassVar = {"GET": READ, "DELETE": RUN}
 
-    @extend_schema(responses={200: TtsJobSerializer})
+    @extend_schema(responses={200: TtsJobDetailSerializer})
     def get(self, request: Request, job_id: uuid.UUID) -> Response:
         """One synthesis job."""
         job = selectors.get_job(actor=self.actor, job_id=job_id)
-        return Response(TtsJobSerializer(job, context={"request": request}).data)
+        return Response(TtsJobDetailSerializer(job, context={"request": request}).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, job_id: uuid.UUID) -> Response:
         """Cancel a job that runs; delete a finished one and its audio."""
         services.delete_job(actor=self.actor, job=selectors.get_job(actor=self.actor, job_id=job_id))
         return Response(status=204)
+
+
+class TtsTimestampsView(JsonView):
+    access: ClassVar = {"GET": READ}
+
+    class FormatSerializer(StrictSerializer):
+        format = serializers.ChoiceField(choices=timeline.FORMATS, default="json")
+
+    @extend_schema(
+        parameters=[OpenApiParameter("format", str, enum=list(timeline.FORMATS), description="Default json.")],
+        responses={
+            (200, "application/json"): TimestampsSerializer,
+            (200, "application/x-subrip"): str,
+            (200, "text/vtt"): str,
+        },
+    )
+    def get(self, request: Request, job_id: uuid.UUID) -> HttpResponseBase:
+        """When the words, sentences and marks of a job are heard, also as subtitles."""
+        format_name = validated(self.FormatSerializer, request.query_params)["format"]
+        told = selectors.get_timestamps(actor=self.actor, job_id=job_id)
+        if format_name == "json":
+            return Response(timeline.as_json(told))
+        content_type = {"srt": "application/x-subrip", "vtt": "text/vtt"}[format_name]
+        return HttpResponse(timeline.rendered(told, format_name), content_type=f"{content_type}; charset=utf-8")
+
+
+class PreviewView(JsonView):
+    access: ClassVar = {"POST": RUN}
+
+    class PreviewSerializer(SpeechOptionsSerializer):
+        text = serializers.CharField(max_length=200, help_text="A word or a sentence.")
+        lexicon = LexiconField(required=False)
+
+    class PronunciationSerializer(serializers.Serializer):
+        phonemes = serializers.CharField(help_text="IPA.")
+        entries = EntrySerializer(many=True, help_text="Those that applied.")
+        job = TtsJobSerializer()
+
+    @extend_schema(request=PreviewSerializer, responses={200: PronunciationSerializer})
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """How a text is pronounced: its phonemes, and a job with its audio."""
+        synthesis = _synthesis_request(validated(self.PreviewSerializer, request.data))
+        job, phonemes, entries = services.preview(actor=self.actor, request=synthesis, cancel=self.client_left)
+        spoken = TtsJobSerializer(job, context={"request": request}).data
+        body = {"phonemes": phonemes, "entries": [asdict(entry) for entry in entries], "job": spoken}
+        return Response(body)
 
 
 class TtsJobRetryView(JsonView):
@@ -276,10 +397,14 @@ class VoiceView(JsonView):
 # ── Helpers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+_OF_THE_REQUEST = ("text", "format", "custom_id", "loudness", "verify", "lexicon")
+
+
 def _synthesis_request(fields: dict[str, Any]) -> SynthesisRequest:
     fields = dict(fields)
-    request = {name: fields.pop(name) for name in ("text", "format", "custom_id") if name in fields}
-    return SynthesisRequest(options=SynthesisOptions(**fields), **request)
+    given = frozenset(fields)
+    request = {name: fields.pop(name) for name in _OF_THE_REQUEST if name in fields}
+    return SynthesisRequest(options=SynthesisOptions(**fields), given=given, **request)
 
 
 def _batch_item(defaults: dict[str, Any], item: dict[str, Any]) -> SynthesisRequest | errors.ApiError:

@@ -10,6 +10,9 @@ from django.db import models
 
 from analytics.models import Task
 from jobs.models import Job
+from tts.lexicons.models import PronunciationLexicon, VoiceDefaults
+
+__all__ = ["PronunciationLexicon", "TtsJob", "VoiceDefaults"]
 
 
 class TtsJob(Job):
@@ -22,9 +25,12 @@ class TtsJob(Job):
     language = models.CharField(max_length=35)
     voice = models.CharField(max_length=100)
     model = models.CharField(max_length=100)
-    format = models.CharField(max_length=8)
+    format = models.CharField(max_length=16)
     sample_rate = models.PositiveIntegerField(help_text="Hertz.")
-    options = models.JSONField(default=dict, blank=True, help_text="speed, pitch, volume, ssml.")
+    options = models.JSONField(default=dict, blank=True, help_text="speed, pitch, volume, ssml, loudness, lexicon, …")
+    warnings = models.JSONField(null=True, blank=True, help_text="What of the request could not be done, in sentences.")
+    timestamps = models.JSONField(null=True, blank=True, help_text="When words, sentences and marks are heard.")
+    verification = models.JSONField(null=True, blank=True, help_text="What a recogniser heard: wer, text, model.")
     duration_seconds = models.FloatField(null=True, blank=True)
     audio_key = models.CharField(max_length=255, blank=True, help_text="Where the audio lies in the storage.")
 

@@ -20,7 +20,7 @@ from tts.models import TtsJob
 
 def list_jobs(*, actor: Actor, q: str = "", **filters: Any) -> QuerySet[TtsJob]:
     """Newest first. q: words of the text; `filters` are those of `jobs.selectors.filtered`."""
-    found = jobs.filtered(owned_by(actor, TtsJob), **filters)
+    found = jobs.filtered(owned_by(actor, TtsJob).defer("timestamps"), **filters)
     return jobs.with_words(found, q) if q else found
 
 
@@ -30,6 +30,14 @@ def get_batch(*, actor: Actor, batch_id: uuid.UUID) -> list[TtsJob]:
 
 def get_job(*, actor: Actor, job_id: uuid.UUID) -> TtsJob:
     return get_owned(actor, TtsJob, job_id)
+
+
+def get_timestamps(*, actor: Actor, job_id: uuid.UUID) -> dict[str, Any]:
+    """As `ml.tts.timeline` tells them. Raises NotFound where nobody asked for them, or they were deleted."""
+    told = get_job(actor=actor, job_id=job_id).timestamps
+    if not told:
+        raise errors.NotFound("The job has no timestamps: ask for them with timestamps=true.", code="no_timestamps")
+    return dict(told)
 
 
 def list_voices(*, language: str | None = None) -> list[Voice]:

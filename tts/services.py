@@ -10,12 +10,13 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
 
 from accounts.actors import Actor
+from accounts.models import Organization
 from analytics.quota import Amounts
 from analytics.services import Metered
 from common import db, errors, storage
@@ -26,11 +27,19 @@ from jobs.models import UNFINISHED, JobStatus
 from jobs.monitor import Watch, monitor
 from ml import audio
 from ml import tts as engine
+from ml.audio import loudness
 from ml.errors import Cancelled, MlError
+from ml.tts import calibration, pronunciation
+from ml.tts.lexicon import Entry
+from ml.tts.timeline import Timeline
 from ml.types import AudioChunk, Caller, Priority, SynthesisOptions, Voice
 from retention import services as retention
 from tts import provenance
 from tts.models import TtsJob
+from tts.options import Settled, SynthesisRequest, kept_options, options_of, request_of, settle
+from tts.verification import Copy, verify
+
+__all__ = ["SynthesisRequest", "kept_options"]
 
 SPOOL_BYTES = 2 * 1024 * 1024
 """Encoded audio stays in memory up to this size (45 s of 22 kHz wav), then goes to a temporary file."""
@@ -41,24 +50,15 @@ BATCH_THREADS = 2 * (os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
-class SynthesisRequest:
-    """One text and how to speak it. `format` is one of `ml.audio.CONTENT_TYPES`."""
-
-    text: str
-    options: SynthesisOptions
-    format: str = "wav"
-    custom_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class _Plan:
     """A request that has been verified against the engine, and its audio, of which nothing is computed yet."""
 
     request: SynthesisRequest
+    settled: Settled
     voice: Voice
     options: SynthesisOptions  # with the voice settled
     rate: int  # hertz
-    chunks: Iterator[AudioChunk]
+    chunks: engine.Speech
 
 
 # ── One text, whole ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -76,7 +76,7 @@ def synthesize(
     Raises `ml.errors.InvalidRequest` and its kinds before a job exists; later errors end the job as failed.
     """
     cancel, stop = cancel or threading.Event(), threading.Event()
-    plan = _plan(request, _caller(actor.organization.id), stop)
+    plan = _plan(request, actor.organization, _caller(actor.organization.id), stop)
     job = jobs.created_in_turn(
         lambda: _create_job(actor, plan, batch_id, jobs.running_now()), in_batch=batch_id is not None, cancel=cancel
     )
@@ -88,7 +88,7 @@ def synthesize(
 
 def submit(*, actor: Actor, request: SynthesisRequest, batch_id: uuid.UUID | None = None) -> TtsJob:
     """A queued job. What is wrong with the request is raised now, as by `synthesize`."""
-    plan = _plan(request, _caller(actor.organization.id, "batch"), None)
+    plan = _plan(request, actor.organization, _caller(actor.organization.id, "batch"), None)
     return _create_job(actor, plan, batch_id, {"is_async": True})
 
 
@@ -97,9 +97,8 @@ def run(*, job: TtsJob) -> None:
     if job.attempts > 1:
         _take_new_key(job)
     stop = threading.Event()
-    options = SynthesisOptions(voice=job.voice, model=job.model, sample_rate=job.sample_rate, **job.options)
     caller = _caller(job.organization_id, "batch")
-    _speak(job, engine.synthesize(job.text, options, caller=caller, cancel=stop), stop)
+    _speak(job, engine.synthesize(job.text, options_of(job), caller=caller, cancel=stop), stop)
 
 
 def _take_new_key(job: TtsJob) -> None:
@@ -116,16 +115,29 @@ def _speak(
     job: TtsJob, chunks: Iterator[AudioChunk], stop: threading.Event, client_left: threading.Event | None = None
 ) -> TtsJob:
     """Encodes the chunks, which `stop` stops, into the storage, and ends the job as succeeded."""
-    with monitor.watching(job, stop, client_left) as watch, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
-        timer = _Timer(job, watch)
+    with (
+        monitor.watching(job, stop, client_left) as watch,
+        tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file,
+        Copy(job.sample_rate) as copy,
+    ):
+        timer, timeline = _Timer(job, watch), Timeline(words=bool(job.options.get("timestamps")))
+        passing: Iterator[AudioChunk] = timeline.watched(timer.timed(chunks))
+        verified, target = job.options.get("verify"), job.options.get("loudness")
         with db.released():
+            if verified:
+                passing = copy.kept(passing)
+            if target is not None:
+                passing = loudness.levelled(passing, job.sample_rate, target)
             encoded = audio.encode_to_file(
-                timer.timed(chunks), job.format, file, sample_rate=job.sample_rate, tags=provenance.tags(job)
+                passing, job.format, file, sample_rate=job.sample_rate, tags=provenance.tags(job)
             )
             file.seek(0)
             storage.save(job.audio_key, file)
+            if verified:
+                watch.report(0.99, "verify")
+                job.verification = verify(copy, job.language, _caller(job.organization_id))
         job.duration_seconds = encoded.duration_seconds
-        job.timings = timer.timings()
+        job.timings, job.timestamps = timer.timings(), timeline.told()
         return succeed(job, timer.metered(job.characters))
 
 
@@ -146,15 +158,29 @@ def synthesize_stream(*, actor: Actor, request: SynthesisRequest) -> tuple[TtsJo
 
     Closing the iterator early cancels the job and bills the characters that were spoken until then.
     """
-    cancel = threading.Event()
-    plan = _plan(request, _caller(actor.organization.id), cancel, streaming=True)
+    if request.verify:
+        raise errors.InvalidRequest("Only a finished text can be verified.", param="verify", code="verify_and_stream")
+    cancel, caller = threading.Event(), _caller(actor.organization.id)
+    plan = _plan(request, actor.organization, caller, cancel, streaming=True)
+    gain_db = _gain_db(plan, caller)
     job = _create_job(actor, plan, None, jobs.running_now())
-    timer = _Timer(job)
+    timer, timeline = _Timer(job), Timeline(words=plan.options.timestamps)
     with jobs.ending(job):
+        passing = timeline.watched(timer.timed(plan.chunks))
+        if gain_db is not None:
+            passing = loudness.turned(passing, plan.rate, gain_db)
         encoded = audio.encode_stream(
-            timer.timed(plan.chunks), request.format, sample_rate=plan.rate, tags=provenance.tags(job)
+            passing, request.format, sample_rate=plan.rate, tags=provenance.tags(job)
         )
-    return job, _Teed(job, timer, encoded, cancel)
+    return job, _Teed(job, timer, timeline, encoded, cancel)
+
+
+def _gain_db(plan: _Plan, caller: Caller) -> float | None:
+    """One for the whole stream, by how loud the voice is."""
+    if plan.settled.loudness is None:
+        return None
+    with db.released():
+        return calibration.gain_db(plan.options, plan.settled.loudness, caller=caller)
 
 
 class _Teed:
@@ -163,8 +189,10 @@ class _Teed:
     A class rather than a generator: a generator that was never started runs no `finally`.
     """
 
-    def __init__(self, job: TtsJob, timer: _Timer, encoded: Iterator[bytes], cancel: threading.Event) -> None:
-        self._job, self._timer, self._encoded = job, timer, encoded
+    def __init__(
+        self, job: TtsJob, timer: _Timer, timeline: Timeline, encoded: Iterator[bytes], cancel: threading.Event
+    ) -> None:
+        self._job, self._timer, self._timeline, self._encoded = job, timer, timeline, encoded
         self._watching = ExitStack()  # a slow client's job lives on, and DELETE reaches it, until `close`
         self._watching.enter_context(monitor.watching(job, cancel))
         self._copy = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  (`close` closes it)
@@ -207,7 +235,7 @@ class _Teed:
         with db.released():
             storage.save(self._job.audio_key, self._copy)
         self._job.duration_seconds = self._timer.audio_seconds
-        self._job.timings = self._timer.timings()
+        self._job.timings, self._job.timestamps = self._timer.timings(), self._timeline.told()
         succeed(self._job, self._timer.metered(self._job.characters))
 
 
@@ -259,6 +287,16 @@ def submit_batch(
         return batch_id, [one(request) for request in requests]
 
 
+def preview(
+    *, actor: Actor, request: SynthesisRequest, cancel: threading.Event | None = None
+) -> tuple[TtsJob, str, list[Entry]]:
+    """A finished job for a short text, its phonemes in the IPA, and the entries that applied. Raises as it."""
+    job = synthesize(actor=actor, request=request, cancel=cancel)
+    with db.released():
+        phonemes, entries = pronunciation.of(job.text, options_of(job))
+    return job, phonemes, entries
+
+
 # ── Deleting ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -273,8 +311,7 @@ def retry(*, actor: Actor, job: TtsJob) -> TtsJob:
     """A new queued job for the text of one that failed or was cancelled. Raises `Conflict` for others."""
     if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise errors.Conflict(f"The job is {job.status}; only failed and cancelled jobs can be retried.")
-    options = SynthesisOptions(voice=job.voice, model=job.model, sample_rate=job.sample_rate, **job.options)
-    return submit(actor=actor, request=SynthesisRequest(job.text, options, job.format, job.custom_id))
+    return submit(actor=actor, request=request_of(job))
 
 
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -286,7 +323,12 @@ def _caller(organization_id: uuid.UUID, priority: Priority = "synchronous") -> C
 
 
 def _plan(
-    request: SynthesisRequest, caller: Caller, cancel: threading.Event | None, *, streaming: bool = False
+    request: SynthesisRequest,
+    organization: Organization,
+    caller: Caller,
+    cancel: threading.Event | None,
+    *,
+    streaming: bool = False,
 ) -> _Plan:
     """Everything that can be wrong with a request is found here, before there is a job."""
     if len(request.text) > settings.TTS_MAX_CHARACTERS:
@@ -295,12 +337,13 @@ def _plan(
             code="text_too_long",
             param="text",
         )
-    voice = engine.resolve(request.options)
-    native = engine.output_sample_rate(replace(request.options, sample_rate=None))
-    sample_rate = audio.choose_sample_rate(request.format, request.options.sample_rate, native)
-    options = replace(request.options, voice=voice.id, sample_rate=sample_rate)
+    settled = settle(request, organization)
+    voice = engine.resolve(settled.options)
+    native = engine.output_sample_rate(replace(settled.options, sample_rate=None))
+    sample_rate = audio.choose_sample_rate(request.format, settled.options.sample_rate, native)
+    options = replace(settled.options, voice=voice.id, sample_rate=sample_rate)
     chunks = engine.synthesize(request.text, options, caller=caller, cancel=cancel, streaming=streaming)
-    return _Plan(request, voice, options, sample_rate, chunks)
+    return _Plan(request, settled, voice, options, sample_rate, chunks)
 
 
 def _create_job(actor: Actor, plan: _Plan, batch_id: uuid.UUID | None, state: dict[str, Any]) -> TtsJob:
@@ -317,15 +360,11 @@ def _create_job(actor: Actor, plan: _Plan, batch_id: uuid.UUID | None, state: di
         model=plan.voice.model,
         format=request.format,
         sample_rate=plan.rate,
-        options=kept_options(plan.options),
+        options=plan.settled.kept,
+        warnings=list(plan.chunks.warnings) or None,
         audio_key=storage.new_key(actor.organization.id, "tts", audio.EXTENSIONS[request.format]),
     )
     return jobs.create(job, wanted=Amounts(characters=job.characters))
-
-
-def kept_options(options: SynthesisOptions) -> dict[str, Any]:
-    """What a job's row keeps beside its own columns."""
-    return {name: value for name, value in asdict(options).items() if name in ("speed", "pitch", "volume", "ssml")}
 
 
 class _Timer:

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from tts import api
+from tts.lexicons import api as lexicons
 
 urlpatterns = [
     path("synthesize", api.SynthesizeView.as_view()),
@@ -11,4 +12,12 @@ urlpatterns = [
     path("jobs", api.TtsJobListView.as_view()),
     path("jobs/<uuid:job_id>", api.TtsJobView.as_view()),
     path("jobs/<uuid:job_id>/retry", api.TtsJobRetryView.as_view()),
+    path("jobs/<uuid:job_id>/timestamps", api.TtsTimestampsView.as_view()),
+    path("lexicons", lexicons.LexiconListView.as_view()),
+    path("lexicons/preview", api.PreviewView.as_view()),
+    path("lexicons/<uuid:lexicon_id>", lexicons.LexiconView.as_view()),
+    path("lexicons/<uuid:lexicon_id>/export", lexicons.LexiconExportView.as_view()),
+    path("lexicons/<uuid:lexicon_id>/import", lexicons.LexiconImportView.as_view()),
+    path("voice-defaults", lexicons.VoiceDefaultsListView.as_view()),
+    path("voice-defaults/<uuid:defaults_id>", lexicons.VoiceDefaultsView.as_view()),
 ]

@@ -1,5 +1,7 @@
 """Speech to bytes: wav, mp3, opus, aac, flac and pcm, streamed or as a finished file. Memory is constant in length.
 
+Telephony has G.711 at 8 kHz: `mulaw` and `alaw` without a header, `wav_mulaw` and `wav_alaw` in a wav file.
+
 `encode_stream` gives bytes as chunks arrive, in containers that play from the first byte. `encode_to_file` writes a
 file whose headers tell the true length. `encode` offers both as an iterator. `StreamEncoder` is for whoever has samples
 to push. wav and pcm need no codec library.
@@ -19,7 +21,7 @@ from ml.audio import encoders
 from ml.audio.encoders import NO_TAGS
 from ml.types import AudioChunk, PcmSamples
 
-AudioFormat = Literal["wav", "mp3", "opus", "aac", "flac", "pcm"]
+AudioFormat = Literal["wav", "mp3", "opus", "aac", "flac", "pcm", "mulaw", "alaw", "wav_mulaw", "wav_alaw"]
 
 FORMATS: tuple[str, ...] = get_args(AudioFormat)
 
@@ -30,16 +32,24 @@ CONTENT_TYPES = {
     "aac": "audio/aac",
     "flac": "audio/flac",
     "pcm": "audio/pcm",
+    "mulaw": "audio/PCMU",
+    "alaw": "audio/PCMA",
+    "wav_mulaw": "audio/wav",
+    "wav_alaw": "audio/wav",
 }
 """`pcm` is mono, signed 16-bit, little-endian, and has no header: whoever serves it tells the rate another way."""
 
-EXTENSIONS = {"wav": ".wav", "mp3": ".mp3", "opus": ".ogg", "aac": ".aac", "flac": ".flac", "pcm": ".pcm"}
+EXTENSIONS = {
+    "wav": ".wav", "mp3": ".mp3", "opus": ".ogg", "aac": ".aac", "flac": ".flac", "pcm": ".pcm", "mulaw": ".ulaw",
+    "alaw": ".alaw", "wav_mulaw": ".wav", "wav_alaw": ".wav",
+}  # fmt: skip
 
 _MPEG_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _ALLOWED_RATES: dict[str, tuple[int, ...]] = {
     "mp3": _MPEG_RATES,
     "aac": _MPEG_RATES,
     "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
+    **dict.fromkeys(("mulaw", "alaw", "wav_mulaw", "wav_alaw"), (8_000,)),
 }
 _RATE_LIMITS = (8_000, 48_000)
 

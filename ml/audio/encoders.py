@@ -133,8 +133,14 @@ def _wav_info(tags: Mapping[str, str]) -> bytes:
     return struct.pack("<4sI", b"LIST", len(body)) + body if parts else b""
 
 
-_CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "adts", "flac": "flac"}
-_CODECS = {"mp3": "libmp3lame", "opus": "libopus", "aac": "aac", "flac": "flac"}
+_CONTAINERS = {
+    "mp3": "mp3", "opus": "ogg", "aac": "adts", "flac": "flac", "mulaw": "mulaw", "alaw": "alaw", "wav_mulaw": "wav",
+    "wav_alaw": "wav",
+}  # fmt: skip
+_CODECS = {
+    "mp3": "libmp3lame", "opus": "libopus", "aac": "aac", "flac": "flac", "mulaw": "pcm_mulaw", "alaw": "pcm_alaw",
+    "wav_mulaw": "pcm_mulaw", "wav_alaw": "pcm_alaw",
+}  # fmt: skip
 _BITS_PER_SECOND = {"mp3": 64_000, "opus": 32_000, "aac": 64_000}
 """For mono speech: transparent, or nearly. MPEG's low rates (below 16 kHz) allow 64 kbit/s at the most."""
 _CODEC_OPTIONS = {
@@ -144,7 +150,7 @@ _CODEC_OPTIONS = {
 }
 _FILE_PAGE_MICROSECONDS, _STREAM_PAGE_MICROSECONDS = "200000", "60000"
 """Of Ogg. A page is written when the one after it is full, and costs 30 bytes: 4 kbit/s where they are short."""
-_PADDING_FRAMES = {"mp3": 6, "aac": 3, "opus": 9, "flac": 1}
+_PADDING_FRAMES = {"mp3": 6, "aac": 3, "opus": 9, "flac": 1, "mulaw": 0, "alaw": 0, "wav_mulaw": 0, "wav_alaw": 0}
 """What encoder and muxer hold back, in the codec's frames: look-ahead, LAME's bit reservoir, Ogg's pages."""
 
 

@@ -1,6 +1,6 @@
 """Text to speech.
 
-`synthesize(text, options)` verifies everything, then yields one `AudioChunk` a sentence as it is made.
+`synthesize(text, options)` verifies everything, then yields one `AudioChunk` a sentence as it is made (`Speech`).
 `resolve(options)` is the voice that it would use, `output_sample_rate(options)` the rate that its chunks will have,
 `voices()` the voices that can speak, and `variants()` the timbres that any espeak voice can be given: the variant "f2"
 of the voice "espeak:en-us" has the id "espeak:en-us+f2". `Narrator` speaks text that is still being written. `models()`
@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ml.tts.engines.espeak import Variant
     from ml.tts.narration import Narrator
-    from ml.tts.pipeline import MAX_CHARACTERS, output_sample_rate, resolve, synthesize, variants, voices
+    from ml.tts.pipeline import MAX_CHARACTERS, Speech, output_sample_rate, resolve, synthesize, variants, voices
     from ml.tts.registry import ModelInfo, install, models, reload, uninstall
 
 __all__ = [
     "MAX_CHARACTERS",
     "ModelInfo",
     "Narrator",
+    "Speech",
     "Variant",
     "install",
     "models",

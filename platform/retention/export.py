@@ -19,7 +19,7 @@ from models_registry.models import EvaluationManifest, Installation, Rollout, Ro
 from openai_api.models import OpenAIAlias
 from retention.models import DeletionRecord
 from stt.models import AudioFile, ShadowTranscription, SttJob, Transcription, TranscriptionDefaults
-from tts.models import TtsJob
+from tts.models import PronunciationLexicon, TtsJob, VoiceDefaults
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 
 EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
@@ -44,6 +44,8 @@ EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     "evaluation_manifests.jsonl": (EvaluationManifest, ()),
     "rollouts.jsonl": (Rollout, ()),
     "rollout_samples.jsonl": (RolloutSample, ()),
+    "lexicons.jsonl": (PronunciationLexicon, ()),
+    "voice_defaults.jsonl": (VoiceDefaults, ()),
     "deletions.jsonl": (DeletionRecord, ()),
 }
 LEFT_OUT: tuple[type[Model], ...] = (IdempotencyRecord, EventListener, Reservation, Installation)

@@ -32,6 +32,7 @@ from retention import services as retention
 from tts import provenance, services
 from tts.live.protocol import Start
 from tts.models import TtsJob
+from tts.options import for_live
 
 log = logging.getLogger(__name__)
 
@@ -257,10 +258,11 @@ def open_session(*, actor: Actor, start: Start, cancel: Interrupt) -> SpeechSess
 
 
 def _narrator(actor: Actor, start: Start) -> engine.Narrator:
-    native = engine.output_sample_rate(replace(start.options, sample_rate=None))
-    rate = audio.choose_sample_rate(start.format, start.options.sample_rate, native)
+    options = for_live(start.options, actor.organization)
+    native = engine.output_sample_rate(replace(options, sample_rate=None))
+    rate = audio.choose_sample_rate(start.format, options.sample_rate, native)
     caller = Caller(tenant=str(actor.organization.id))
-    return engine.Narrator(replace(start.options, sample_rate=rate), caller=caller)
+    return engine.Narrator(replace(options, sample_rate=rate), caller=caller)
 
 
 # ── How many ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -183,7 +183,7 @@ def phonemize_runs(utterance: Utterance, language: str, *, cancel: threading.Eve
         if brings:
             parts += [run.style.ipa or "" for run in together]
         else:
-            parts.append(phonemize("".join(run.text for run in together).strip(), language, cancel=cancel))
+            parts.append(phonemize("".join(run.said for run in together).strip(), language, cancel=cancel))
     return " ".join(filter(None, parts))
 
 

@@ -11,6 +11,11 @@ from config import env
 from config.settings.core import DATA_DIR
 
 TTS_MAX_CHARACTERS = env.integer("TTS_MAX_CHARACTERS", 100_000, minimum=1)
+TTS_VERIFY_MAX_CHARACTERS = env.integer("TTS_VERIFY_MAX_CHARACTERS", 5_000, minimum=1)
+TTS_MAX_LEXICONS = env.integer("TTS_MAX_LEXICONS", 50, minimum=1)
+TTS_LEXICON_MAX_ENTRIES = env.integer("TTS_LEXICON_MAX_ENTRIES", 5_000, minimum=1)
+TTS_LEXICON_MAX_BYTES = env.integer("TTS_LEXICON_MAX_KB", 2048, minimum=1) * 1024
+TTS_MAX_VOICE_DEFAULTS = env.integer("TTS_MAX_VOICE_DEFAULTS", 200, minimum=1)
 TTS_MAX_BATCH_ITEMS = env.integer("TTS_MAX_BATCH_ITEMS", 100, minimum=1)
 
 # Sessions of WS /tts/stream: in one process, and in one process for one organisation.
