@@ -125,7 +125,8 @@ class TtsJobSerializer(JobFieldsSerializer):
         model = TtsJob
         fields = (
             "job_id", "status", "text", "characters", "language", "voice", "model", "format", "sample_rate",
-            "duration_seconds", "audio_url", "warnings", "lexicon_applied", "verification", "progress", "stage", "batch_id", "custom_id", "created_at", "started_at",
+            "duration_seconds", "audio_url", "warnings", "lexicon_applied", "verification",
+            "progress", "stage", "batch_id", "custom_id", "created_at", "started_at",
             "finished_at", "error", "timings",
         )  # fmt: skip
         read_only_fields = fields

@@ -1,4 +1,4 @@
-"""What a synthesis is asked for and settled with: the request's options, the voice's defaults, the lexicons that hold."""
+"""What a synthesis is asked for and settled with: a request's options, a voice's defaults, the lexicons that hold."""
 
 from __future__ import annotations
 

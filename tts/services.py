@@ -169,9 +169,7 @@ def synthesize_stream(*, actor: Actor, request: SynthesisRequest) -> tuple[TtsJo
         passing = timeline.watched(timer.timed(plan.chunks))
         if gain_db is not None:
             passing = loudness.turned(passing, plan.rate, gain_db)
-        encoded = audio.encode_stream(
-            passing, request.format, sample_rate=plan.rate, tags=provenance.tags(job)
-        )
+        encoded = audio.encode_stream(passing, request.format, sample_rate=plan.rate, tags=provenance.tags(job))
     return job, _Teed(job, timer, timeline, encoded, cancel)
 
 

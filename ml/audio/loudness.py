@@ -1,7 +1,7 @@
 """Loudness by EBU R128 (ITU-R BS.1770): measured, and brought to a target under a true-peak limit.
 
-FFmpeg's filters do it, through PyAV: `ebur128` measures, `alimiter` at four times the rate limits. Memory is constant in
-length; a minute of speech takes 0.2 s each.
+FFmpeg's filters do it, through PyAV: `ebur128` measures, `alimiter` at four times the rate limits. Memory is constant
+in length; a minute of speech takes 0.2 s each.
 
     levelled(chunks, rate, target)      a finished text: measured first, then turned up or down as a whole
     turned(chunks, rate, gain_db)       a stream: one gain from beginning to end, so that it does not pump
@@ -9,6 +9,7 @@ length; a minute of speech takes 0.2 s each.
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ import numpy as np
 from ml.types import AudioChunk, PcmSamples
 
 if TYPE_CHECKING:
-    import av.filter
+    pass
 
 TARGETS = (-40.0, -8.0)
 """LUFS. Broadcasters take −23, streaming services −16 to −14, telephony about −20."""
@@ -156,7 +157,7 @@ class _Graph:
         self._graph = graph = av.filter.Graph()
         source = graph.add_abuffer(sample_rate=rate, format="s16", layout="mono", time_base=Fraction(1, rate))
         nodes = [source, *(graph.add(name, options) for name, options in filters), graph.add("abuffersink")]
-        for before, after in zip(nodes, nodes[1:], strict=False):
+        for before, after in itertools.pairwise(nodes):
             before.link_to(after)
         graph.configure()
 

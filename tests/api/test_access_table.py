@@ -17,7 +17,7 @@ from stt.models import SttJob
 from tests.api.routes import METHODS, methods, routes
 from tests.api.support import ended_rollout, refused_delivery, silence
 from tests.conftest import PASSWORD, Client, Tenant, error_of, make_tenant
-from tts.models import TtsJob
+from tts.models import PronunciationLexicon, TtsJob, VoiceDefaults
 
 CREDENTIALS = (
     "anonymous", "viewer", "developer", "admin", "owner", "outsider", "key", "other_key", "revoked_key", "expired_key",
@@ -68,6 +68,18 @@ TABLE = {
     "GET /api/v1/tts/jobs":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /api/v1/tts/jobs/{job_id}":         "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
     "DELETE /api/v1/tts/jobs/{job_id}":      "401 403 2xx 2xx 2xx 404 2xx 403 401 401",
+    "GET /api/v1/tts/jobs/{job_id}/timestamps": "401 404 404 404 404 404 404 403 401 401",  # nobody asked for them
+    "GET /api/v1/tts/lexicons":              "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "POST /api/v1/tts/lexicons":             "401 403 2xx 2xx 2xx 2xx 403 403 401 401",
+    "POST /api/v1/tts/lexicons/preview":     "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "GET /api/v1/tts/lexicons/{lexicon_id}": "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
+    "PATCH /api/v1/tts/lexicons/{lexicon_id}": "401 403 2xx 2xx 2xx 404 403 403 401 401",
+    "DELETE /api/v1/tts/lexicons/{lexicon_id}": "401 403 2xx 2xx 2xx 404 403 403 401 401",
+    "GET /api/v1/tts/lexicons/{lexicon_id}/export": "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
+    "POST /api/v1/tts/lexicons/{lexicon_id}/import": "401 403 2xx 2xx 2xx 404 403 403 401 401",
+    "GET /api/v1/tts/voice-defaults":        "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "POST /api/v1/tts/voice-defaults":       "401 403 2xx 2xx 2xx 2xx 403 403 401 401",
+    "DELETE /api/v1/tts/voice-defaults/{defaults_id}": "401 403 2xx 2xx 2xx 404 403 403 401 401",
     "GET /api/v1/tts/batches/{batch_id}":    "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
     "GET /api/v1/stt/defaults":              "401 2xx 2xx 2xx 2xx 2xx 403 403 401 401",
     "PATCH /api/v1/stt/defaults":            "401 403 403 2xx 2xx 2xx 403 403 401 401",
@@ -181,6 +193,11 @@ BODIES: dict[str, Callable[[Tenant], dict[str, Any]]] = {
     "PATCH /api/v1/webhooks/{webhook_id}": lambda _: {"json": {"description": "renamed"}},
     "POST /api/v1/tts/synthesize": lambda _: {"json": {"text": "Hi."}},
     "POST /api/v1/tts/synthesize-batch": lambda _: {"json": {"items": [{"text": "Hi."}]}},
+    "POST /api/v1/tts/lexicons": lambda _: {"json": {"name": uuid.uuid4().hex}},
+    "POST /api/v1/tts/lexicons/preview": lambda _: {"json": {"text": "Hi."}},
+    "PATCH /api/v1/tts/lexicons/{lexicon_id}": lambda _: {"json": {"entries": [{"grapheme": "a", "alias": "b"}]}},
+    "POST /api/v1/tts/lexicons/{lexicon_id}/import": lambda _: {"files": {"file": ("l.csv", b"grapheme,alias\na,b\n")}},
+    "POST /api/v1/tts/voice-defaults": lambda _: {"json": {"voice": "espeak:en-us", "speed": 1.2}},
     "PATCH /api/v1/stt/jobs/{job_id}": lambda _: {"json": {"segments": [{"index": 0, "text": "New."}]}},
     "PATCH /api/v1/stt/defaults": lambda _: {"json": {"itn": True}},
     "PATCH /api/v1/organization": lambda _: {"json": {"audio_retention_days": None}},
@@ -275,6 +292,12 @@ def _filled(path: str, tenant: Tenant, audio_url: str) -> str:
     if "{alias_id}" in path:
         alias = OpenAIAlias.objects.create(organization=tenant.organization, kind="stt", name=uuid.uuid4().hex)
         return path.replace("{alias_id}", str(alias.id))
+    if "{lexicon_id}" in path:
+        lexicon = PronunciationLexicon.objects.create(organization=tenant.organization, name=uuid.uuid4().hex)
+        return path.replace("{lexicon_id}", str(lexicon.id))
+    if "{defaults_id}" in path:
+        defaults = VoiceDefaults.objects.create(organization=tenant.organization, voice=uuid.uuid4().hex)
+        return path.replace("{defaults_id}", str(defaults.id))
     if "{invitation_id}" in path:
         return path.replace("{invitation_id}", str(_invitation(tenant).id))
     if "{session_id}" in path:

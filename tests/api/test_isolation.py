@@ -12,7 +12,8 @@ from openai_api.services import create_alias
 from stt.models import SttJob
 from tests.api.support import ended_rollout, refused_delivery, silence
 from tests.conftest import Client, Tenant, error_of
-from tts.models import TtsJob
+from tts.lexicons.services import create_lexicon, set_voice_defaults
+from tts.models import PronunciationLexicon, TtsJob
 from webhooks.models import WebhookEndpoint
 
 
@@ -32,6 +33,8 @@ def theirs(server: str) -> dict[str, Any]:
         "stt_batch": client.post("/stt/batch-transcribe", files={"audio_files": ("s.wav", silence(0.5))}).json()[
             "batch_id"
         ],
+        "lexicon": str(create_lexicon(actor=tenant.actor(), name="secret").id),
+        "voice_defaults": str(set_voice_defaults(actor=tenant.actor(), voice_id="espeak:en-us", values={}).id),
         "api_key": str(tenant.new_key()[0].id),
         "member": str(tenant.member("viewer").id),
         "delivery": str(delivery.id),
@@ -46,6 +49,13 @@ def theirs(server: str) -> dict[str, Any]:
 OBJECTS = [
     ("GET", "/tts/jobs/{tts_job}", None),
     ("DELETE", "/tts/jobs/{tts_job}", None),
+    ("GET", "/tts/jobs/{tts_job}/timestamps", None),
+    ("GET", "/tts/lexicons/{lexicon}", None),
+    ("PATCH", "/tts/lexicons/{lexicon}", {"name": "stolen"}),
+    ("DELETE", "/tts/lexicons/{lexicon}", None),
+    ("GET", "/tts/lexicons/{lexicon}/export", None),
+    ("POST", "/tts/synthesize", {"text": "a", "lexicon": ["{lexicon}"]}),
+    ("DELETE", "/tts/voice-defaults/{voice_defaults}", None),
     ("GET", "/stt/jobs/{stt_job}", None),
     ("GET", "/stt/jobs/{stt_job}?format=srt", None),
     ("PATCH", "/stt/jobs/{stt_job}", {"segments": [{"index": 0, "text": "stolen"}]}),
@@ -85,20 +95,30 @@ OBJECTS = [
 def test_object_of_another_organization(
     tenant: Tenant, theirs: dict[str, Any], method: str, path: str, body: dict | None
 ) -> None:
-    answer = tenant.user("owner").request(method, path.format(**theirs), json=body)
+    answer = tenant.user("owner").request(method, path.format(**theirs), json=_filled(body, theirs))
     error = error_of(answer, 404, "not_found")
     # Not even the wording tells that it exists.
     missing = {**theirs, **{name: "00000000-0000-4000-8000-000000000000" for name in theirs if name != "tenant"}}
-    unknown = error_of(tenant.user("owner").request(method, path.format(**missing), json=body), 404, "not_found")
+    unknown = error_of(
+        tenant.user("owner").request(method, path.format(**missing), json=_filled(body, missing)), 404, "not_found"
+    )
     for known in theirs.values():
         error["message"] = error["message"].replace(str(known), "ID")
     assert error["message"] == unknown["message"].replace("00000000-0000-4000-8000-000000000000", "ID")
+
+
+def _filled(body: dict | None, ids: dict[str, Any]) -> dict | None:
+    """With the lexicon's id where one is named."""
+    if body and "lexicon" in body:
+        return {**body, "lexicon": [name.format(**ids) for name in body["lexicon"]]}
+    return body
 
 
 def test_nothing_was_changed(theirs: dict[str, Any]) -> None:
     """Runs after the attempts above."""
     assert TtsJob.objects.get(id=theirs["tts_job"]).status == "succeeded"
     assert SttJob.objects.get(id=theirs["stt_job"]).status == "succeeded"
+    assert PronunciationLexicon.objects.get(id=theirs["lexicon"]).name == "secret"
     key = ApiKey.objects.get(id=theirs["api_key"])
     assert (key.name, key.revoked_at) == ("tests", None)
     assert Membership.objects.get(id=theirs["member"]).role == "viewer"

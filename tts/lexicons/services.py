@@ -46,7 +46,8 @@ def update_lexicon(*, actor: Actor, lexicon: PronunciationLexicon, changes: dict
 def import_entries(
     *, actor: Actor, lexicon: PronunciationLexicon, data: bytes, format_name: str, replace: bool
 ) -> PronunciationLexicon:
-    """Reads a PLS or CSV file into a lexicon. replace: in place of its entries; else over those of the same spelling."""
+    """Reads a PLS or CSV file into a lexicon. replace: in place of its entries, else
+    over those of the same spelling."""
     read = pls.read_pls if format_name == "pls" else pls.read_csv
     entries = read(data, most=settings.TTS_LEXICON_MAX_ENTRIES)
     if not replace:
