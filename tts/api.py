@@ -55,8 +55,8 @@ class LexiconField(serializers.ListField):
             **kwargs,
         )
 
-    def to_internal_value(self, data: Any) -> tuple[str | dict[str, Any], ...]:
-        return tuple(self._item(item) for item in super().to_internal_value(data))
+    def to_internal_value(self, data: Any) -> list[str | dict[str, Any]]:
+        return [self._item(item) for item in super().to_internal_value(data)]
 
     def _item(self, item: Any) -> str | dict[str, Any]:
         if isinstance(item, dict):
@@ -123,7 +123,7 @@ class TtsJobSerializer(JobFieldsSerializer):
 
     class Meta:
         model = TtsJob
-        fields = (
+        fields: tuple[str, ...] = (
             "job_id", "status", "text", "characters", "language", "voice", "model", "format", "sample_rate",
             "duration_seconds", "audio_url", "warnings", "lexicon_applied", "verification",
             "progress", "stage", "batch_id", "custom_id", "created_at", "started_at",
@@ -147,7 +147,7 @@ class TtsJobSerializer(JobFieldsSerializer):
 
 
 class TimestampsSerializer(serializers.Serializer):
-    source = serializers.ChoiceField(
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # DRF takes declared fields off the class
         choices=["engine", "estimated", "mixed"], allow_null=True, help_text="Whose word the times are."
     )
     words = serializers.ListField(child=serializers.DictField(), help_text="{word, start, end}; seconds.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,7 +35,7 @@ class SynthesisRequest:
     custom_id: str = ""
     loudness: float | None = None  # LUFS; None: as the voice speaks
     verify: bool = False  # let a recogniser hear it
-    lexicon: tuple[str | dict[str, Any], ...] | None = None  # ids and entries; None: the organisation's defaults
+    lexicon: Sequence[str | dict[str, Any]] | None = None  # ids and entries; None: the organisation's defaults
     given: frozenset[str] = field(default_factory=frozenset)  # options that a voice's defaults do not replace
 
 

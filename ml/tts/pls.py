@@ -106,7 +106,7 @@ def read_csv(data: bytes, *, most: int) -> list[Entry]:
         names = rows.fieldnames or ()
         if "grapheme" not in names or set(names) - set(COLUMNS):
             raise errors.InvalidRequest(f"The columns of the CSV are {', '.join(COLUMNS)}.", param="file")
-        entries = []
+        entries: list[Entry] = []
         for row in rows:
             if len(entries) == most:
                 raise errors.InvalidRequest(f"A lexicon holds at most {most:,} entries.", param="file")

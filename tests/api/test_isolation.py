@@ -54,6 +54,7 @@ OBJECTS = [
     ("PATCH", "/tts/lexicons/{lexicon}", {"name": "stolen"}),
     ("DELETE", "/tts/lexicons/{lexicon}", None),
     ("GET", "/tts/lexicons/{lexicon}/export", None),
+    ("POST", "/tts/lexicons/{lexicon}/import", None),
     ("POST", "/tts/synthesize", {"text": "a", "lexicon": ["{lexicon}"]}),
     ("DELETE", "/tts/voice-defaults/{voice_defaults}", None),
     ("GET", "/stt/jobs/{stt_job}", None),
@@ -174,6 +175,8 @@ def test_every_object_route_is_tried() -> None:
         "rollout_id": "rollout",
         "invitation_id": "invitation",
         "session_id": "session",
+        "lexicon_id": "lexicon",
+        "defaults_id": "voice_defaults",
     }
     for path, callback in routes().items():
         for method in methods(callback):

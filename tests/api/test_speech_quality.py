@@ -39,7 +39,8 @@ def test_tells_when_each_word_is_heard(client: Client) -> None:
     assert times["source"] == "engine"
     moments = [moment for word in times["words"] for moment in (word["start"], word["end"])]
     assert moments == sorted(moments)
-    assert moments[0] >= 0 and moments[-1] <= job["duration_seconds"] + 0.01
+    assert moments[0] >= 0
+    assert moments[-1] <= job["duration_seconds"] + 0.01
     assert [sentence["text"] for sentence in times["sentences"]] == [
         "The boy was there when the sun rose.", "It costs five dollars, and that is all.",
     ]  # fmt: skip

@@ -174,7 +174,9 @@ class VoiceDefaultsInputSerializer(StrictSerializer):
     pitch = serializers.FloatField(min_value=-12.0, max_value=12.0, required=False, help_text="Semitones.")
     volume = serializers.FloatField(min_value=0.0, max_value=2.0, required=False, help_text="Linear gain.")
     loudness = serializers.FloatField(min_value=-40.0, max_value=-8.0, required=False, help_text="LUFS.")
-    style = serializers.CharField(max_length=40, required=False, help_text="A variant's id, for voices that take them.")
+    style = serializers.CharField(  # type: ignore[assignment]  # DRF takes declared fields off the class
+        max_length=40, required=False, help_text="A variant's id, for voices that take them."
+    )
 
 
 class VoiceDefaultsListView(JsonView):

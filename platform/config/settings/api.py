@@ -60,6 +60,7 @@ SPECTACULAR_SETTINGS = {
         "RoleEnum": "accounts.models.Role.choices",
         "SpeechTaskEnum": "analytics.models.Task.choices",  # also the scopes of API keys
         "TranscriptionTaskEnum": ["transcribe", "translate"],
+        "LexiconFormatEnum": "tts.lexicons.api.FORMATS",
         "OpenAIAliasKindEnum": "openai_api.models.AliasKind.choices",
         "OpenAISpeechFormatEnum": "openai_api.speech.FORMATS",
         "OpenAITranscriptionFormatEnum": "openai_api.transcription_fields.TRANSCRIPTION_FORMATS",
