@@ -38,13 +38,9 @@ class SttJobAdmin(JobAdmin):
         "filename", "state", "organization", "model", "audio_length", "heard", "listen", "made_by", "created_at",
     )  # fmt: skip
     list_select_related = (*JobAdmin.list_select_related, "audio", "transcription")
-    search_fields = (*JobAdmin.search_fields, "audio__filename", "transcription__text")
+    search_fields = (*JobAdmin.search_fields, "filename", "transcription__text")
     result_fields = ("state", "listen", "audio", "audio_length", "model")
     inlines = (TranscriptionInline,)
-
-    @admin.display(description="file", ordering="audio__filename")
-    def filename(self, job: SttJob) -> str:
-        return str(job.audio) if job.audio else "(deleted)"
 
     @admin.display(description="heard")
     def heard(self, job: SttJob) -> str:

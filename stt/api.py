@@ -127,7 +127,6 @@ class QualitySerializer(serializers.Serializer):
 class SttJobSerializer(JobFieldsSerializer):
     """A job and, once it succeeded, its transcription: the fields of both, flat."""
 
-    filename = serializers.CharField(source="audio.filename", default="", help_text="As the client named it.")
     text = serializers.CharField(source="transcription.text", default=None, allow_null=True)
     language = serializers.CharField(source="transcription.language", default=None, allow_null=True)
     language_confidence = serializers.FloatField(

@@ -27,7 +27,7 @@ def export(job: SttJob, format_name: str) -> tuple[str | bytes, str]:
         raise errors.Conflict(f"The job is {job.status}: it has no transcription.", code="job_not_succeeded")
     segments = selectors.segments(transcription)
     if format_name == "docx":
-        title = job.audio.filename if job.audio and job.audio.filename else "Transcript"
+        title = job.filename or "Transcript"
         return to_docx(segments, title=title), DOCX
     render, content_type = _TEXTS[format_name]
     return render(segments), f"{content_type}; charset=utf-8"

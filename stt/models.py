@@ -57,6 +57,13 @@ class SttJob(Job):
 
     task: ClassVar[str] = Task.STT
 
+    filename = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="As the client named it; for as long as the text would be kept.",
+    )
     audio = models.OneToOneField(AudioFile, null=True, on_delete=models.SET_NULL, related_name="job")
     options = models.JSONField(default=dict, blank=True, help_text="The request's, over the organisation's defaults.")
     reference_key = models.CharField(

@@ -295,6 +295,7 @@ def _write_rows(
                 **jobs.credentials(actor),
                 **state,
                 batch_id=batch_id,
+                filename=audio.filename,
                 audio=audio,
                 options=kept_options(options),
                 reference_key=reference_key,
@@ -378,7 +379,7 @@ def _save(job: SttJob, transcript: Transcript, trial: Trial | None) -> SttJob:
 
 
 def _discard_audio(job: SttJob) -> None:
-    """Unless the job was taken over: then the audio is another worker's to judge."""
+    """Unless the job was taken over: then the audio is another worker's to judge. Its name stays, to know it by."""
     audio, mine = job.audio, SttJob.objects.filter(id=job.id, status=JobStatus.PROCESSING, attempts=job.attempts)
     if audio is None or not mine.update(audio=None):
         return

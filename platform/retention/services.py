@@ -77,7 +77,7 @@ def _purge_audio(organization: Organization, before: datetime) -> int:
 def _purge_texts(organization: Organization, before: datetime) -> int:
     old = {"organization": organization, "finished_at__lt": before}
     spoken = TtsJob.objects.filter(**old).exclude(text="")
-    heard = SttJob.objects.filter(**old, transcription__isnull=False)
+    heard = SttJob.objects.filter(**old).exclude(transcription=None, filename="")
     return _each(spoken, delete_text) + _each(heard, delete_text)
 
 
@@ -121,7 +121,7 @@ def delete_text(*, job: Job, reason: str, by: str = "") -> None:
         TtsJob.objects.filter(id=job.id).update(text="", timestamps=None, verification=None, warnings=None)
     else:
         Transcription.objects.filter(job_id=job.id).delete()
-        SttJob.objects.filter(id=job.id).update(options={})
+        SttJob.objects.filter(id=job.id).update(options={}, filename="")
     announcing.deleted(job)
     record(
         organization_id=job.organization_id,

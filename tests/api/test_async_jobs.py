@@ -72,6 +72,7 @@ def test_queued_audio_that_nobody_can_decode_fails_unbilled(tenant: Tenant) -> N
     answer = client.post("/stt/transcribe", files={"audio_file": ("a.wav", b"no audio" * 100)}, data={"async": "true"})
     job = finished(client, f"/stt/jobs/{answer.json()['job_id']}")
     assert (job["status"], job["error"]["code"], job["audio_url"]) == ("failed", "audio_undecodable", None)
+    assert job["filename"] == "a.wav", "by which to know it among others"
     usage = UsageRecord.objects.get(job_id=job["job_id"])
     assert (usage.audio_seconds, usage.status) == (0, "failed")
 

@@ -123,7 +123,7 @@ class JobExport(Page):
             response = HttpResponse(content, content_type=content_type)
         else:
             raise errors.NotFound(_t("There is no such format."))
-        stem = (job.audio.filename.rpartition(".")[0] or job.audio.filename) if job.audio else ""
+        stem = job.filename.rpartition(".")[0] or job.filename
         response.headers["Content-Disposition"] = _attachment(f"{stem or job.id}.{format_name}")
         return response
 
