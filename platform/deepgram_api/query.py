@@ -143,7 +143,7 @@ class Query:
     def of(cls, query: QueryDict, serializer_class: type[ListenSerializer]) -> Query:
         """Raises InvalidRequest."""
         for name, why in _REFUSED.items():
-            if query.get(name, "").lower() not in _FALSE:
+            if any(value.lower() not in _FALSE for value in query.getlist(name)):
                 raise errors.InvalidRequest(f"{name} is not available. {why}", code="option_unavailable", param=name)
         serializer = serializer_class(data=query)
         if not serializer.is_valid():

@@ -7,7 +7,6 @@ import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -82,7 +81,6 @@ def check(uri: str) -> None:
 async def _listen(uri: str, connected: Any) -> asyncio.Server:
     parts = urlsplit(uri)
     if parts.scheme == "unix":
-        Path(parts.path).unlink(missing_ok=True)
         return await asyncio.start_unix_server(connected, parts.path, limit=MAX_LINE_BYTES)
     return await asyncio.start_server(connected, parts.hostname, parts.port, limit=MAX_LINE_BYTES)
 

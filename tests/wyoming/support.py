@@ -89,7 +89,7 @@ class Wyoming:
 
 @contextmanager
 def running(folder: Path, ports: list[tuple[Tenant, str]]) -> Iterator[Wyoming]:
-    """ports: whose they are, and the id of the API key."""
+    """ports: whose they are, and the id of the API key. The second is a socket in the folder."""
     from django.db import connection
 
     database = connection.settings_dict
@@ -99,7 +99,7 @@ def running(folder: Path, ports: list[tuple[Tenant, str]]) -> Iterator[Wyoming]:
         **os.environ, "DATABASE_URL": url, "DRAIN_SECONDS": "10", "LOG_LEVEL": "INFO",
         "WYOMING_IDLE_SECONDS": str(IDLE_SECONDS),
     }  # fmt: skip
-    uris = [f"tcp://127.0.0.1:{free_port()}" for _ in ports]
+    uris = [f"tcp://127.0.0.1:{free_port()}", f"unix://{folder}/wyoming.socket"]
     arguments = [part for uri, (tenant, key) in zip(uris, ports, strict=True)
                  for part in ("--listen", uri, tenant.organization.slug, key)]  # fmt: skip
     output = folder / "wyoming.log"
@@ -120,14 +120,19 @@ def running(folder: Path, ports: list[tuple[Tenant, str]]) -> Iterator[Wyoming]:
 
 def _wait_for(wyoming: Wyoming, uri: str) -> None:
     deadline = time.monotonic() + SECONDS
-    host, _, port = uri.removeprefix("tcp://").partition(":")
     while time.monotonic() < deadline:
         if wyoming.process.poll() is not None:
             raise AssertionError(wyoming.output.read_text())
-        with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        with suppress(OSError):
+            asyncio.run(_connect(uri))
             return
         time.sleep(0.1)
     raise AssertionError(f"nobody listens at {uri}")
+
+
+async def _connect(uri: str) -> None:
+    async with AsyncClient.from_uri(uri):
+        pass
 
 
 def talk(uri: str, *said: Eventable, until: str) -> list[Event]:
