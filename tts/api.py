@@ -42,6 +42,7 @@ from tts.services import SynthesisRequest
 
 READ = Access(scope="tts")
 RUN = Access(role=Role.DEVELOPER, scope="tts")
+FORMATS = tuple(sorted(audio.CONTENT_TYPES))
 
 
 class LexiconField(serializers.ListField):
@@ -70,7 +71,7 @@ class SpeechOptionsSerializer(StrictSerializer):
     language = serializers.CharField(max_length=35, required=False, help_text="BCP-47; default en-US.")
     voice = serializers.CharField(max_length=100, required=False, help_text="An id of GET /tts/voices.")
     model = serializers.CharField(max_length=100, required=False)
-    format = serializers.ChoiceField(choices=sorted(audio.CONTENT_TYPES), required=False, help_text="Default wav.")
+    format = serializers.ChoiceField(choices=FORMATS, required=False, help_text="Default wav.")
     sample_rate = serializers.IntegerField(min_value=8000, max_value=48000, required=False, help_text="Hertz.")
     speed = serializers.FloatField(min_value=0.25, max_value=4.0, required=False, help_text="Default 1.")
     pitch = serializers.FloatField(min_value=-12.0, max_value=12.0, required=False, help_text="Semitones; default 0.")

@@ -78,7 +78,7 @@ def test_sounds_before_the_last_text_is_written(tenant: Tenant) -> None:
     assert session.texts[1:] == ["And this is the second."]
 
 
-@pytest.mark.parametrize("format_name", CONTENT_TYPES)
+@pytest.mark.parametrize("format_name", ["wav", "mp3", "opus", "aac", "flac", "pcm"])
 def test_every_format_plays_and_a_flush_holds_nothing_back(tenant: Tenant, format_name: str) -> None:
     with speech(tenant) as session:
         ready = session.start(format=format_name, sample_rate=24_000, speed=1.5)

@@ -61,6 +61,7 @@ SPECTACULAR_SETTINGS = {
         "SpeechTaskEnum": "analytics.models.Task.choices",  # also the scopes of API keys
         "TranscriptionTaskEnum": ["transcribe", "translate"],
         "LexiconFormatEnum": "tts.lexicons.api.FORMATS",
+        "SpeechFormatEnum": "tts.api.FORMATS",
         "OpenAIAliasKindEnum": "openai_api.models.AliasKind.choices",
         "OpenAISpeechFormatEnum": "openai_api.speech.FORMATS",
         "OpenAITranscriptionFormatEnum": "openai_api.transcription_fields.TRANSCRIPTION_FORMATS",
