@@ -24,7 +24,7 @@ HEADER = """\
 # What scripts/lint_migrations.py goes by.
 #
 # [released]: of each app the last migration of the last release, written by `scripts/lint_migrations.py --release` when
-# one is made. Nothing has been released yet: the first entries are where the checks began.
+# one is made. Empty: nothing has been released, so there is nothing that a migration could break.
 # [waived]: migrations that break a rule all the same, each with its reason.
 """
 
@@ -58,12 +58,18 @@ def problems(statements: list[str]) -> Iterator[str]:
 
 
 def lint(record: dict[str, Any]) -> list[str]:
-    """One line for each rule that a migration breaks, since the last release and without a waiver."""
+    """One line for each rule that a migration breaks, since the last release and without a waiver.
+
+    None before the first release: no older one runs anywhere.
+    """
+    return list(_broken_rules(record)) if record["released"] else []
+
+
+def _broken_rules(record: dict[str, Any]) -> Iterator[str]:
     from django.db import connection
     from django.db.migrations.loader import MigrationLoader
 
     loader = MigrationLoader(connection)
-    found = []
     for app, name in _since(loader, record["released"]):
         if f"{app}.{name}" in record["waived"]:
             continue
@@ -72,8 +78,7 @@ def lint(record: dict[str, Any]) -> list[str]:
         with connection.schema_editor(collect_sql=True, atomic=migration.atomic) as editor:
             migration.apply(state, editor, collect_sql=True)
         statements = ["BEGIN;", *editor.collected_sql] if migration.atomic else editor.collected_sql
-        found += [f"{app}.{name}: {problem}" for problem in problems(statements)]
-    return found
+        yield from (f"{app}.{name}: {problem}" for problem in problems(statements))
 
 
 def _since(loader: Any, released: dict[str, str]) -> list[tuple[str, str]]:
