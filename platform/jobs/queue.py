@@ -72,6 +72,7 @@ def run_job(kind: str, job_id: uuid.UUID, traceparent: str = "") -> None:
                 with _alone_if_last(job):
                     _run_claimed(job)
                 span.note(status=job.status)
+                _log_end(job)
     except Later:
         raise
     except Exception:
@@ -79,6 +80,14 @@ def run_job(kind: str, job_id: uuid.UUID, traceparent: str = "") -> None:
         raise Later(int(LEASE_SECONDS)) from None
     finally:
         connection.close()
+
+
+def _log_end(job: Job) -> None:
+    """One line a job, as servers write one a request."""
+    begun, ended = job.started_at, job.finished_at
+    seconds = (ended - begun).total_seconds() if begun and ended else 0.0
+    facts = {"task": job.task, "status": job.status, "attempt": job.attempts, "duration_ms": round(seconds * 1000, 1)}
+    log.info("job", extra={**facts, **({"code": job.error_code} if job.error_code else {})})
 
 
 def _claim(kind: str, job_id: uuid.UUID) -> Job | None:

@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 from accounts import client_tokens
 from common import context, logs
 from observability import reporting
-from tests.conftest import OWNED_AUDIO, PASSWORD, Client, Tenant
+from tests.conftest import PASSWORD, Client, Tenant
 from tests.observability.receivers import receiving, wait_until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"  # pragma: allowlist secret
@@ -77,15 +77,14 @@ def test_the_next_request_says_nothing_of_the_one_before(server: str, tenant: Te
     assert {(line["organization_id"], line["job_id"], line["trace_id"]) for line in found} == {("", "", "")}
 
 
-def test_a_queued_jobs_lines_have_its_requests_id(server: str, tenant: Tenant) -> None:
-    """The job's audio is none: the line that says so is written by the worker."""
-    client = tenant.key("stt")
-    with logged() as log:
-        files = {"audio_file": ("a.wav", (OWNED_AUDIO / "numbers.wav").read_bytes())}
-        answer = client.post("/stt/transcribe", files=files, data={"async": "true"}, headers={"X-Request-ID": "told-3"})
+def test_a_queued_jobs_line_has_its_requests_ids(server: str, tenant: Tenant) -> None:
+    client, headers = tenant.key("tts"), {"X-Request-ID": "told-3"}
+    with logged(logging.INFO) as log:
+        answer = client.post("/tts/synthesize", json={"text": "Later.", "async": True}, headers=headers)
         job_id = answer.json()["job_id"]
-        wait_until(lambda: client.get(f"/stt/jobs/{job_id}").json()["status"] == "succeeded")
-    context.begin("")
+        (line,) = wait_until(lambda: log.lines(logger="jobs.queue", message="job", job_id=job_id))
+    assert (line["request_id"], line["organization_id"]) == ("told-3", str(tenant.organization.id))
+    assert (line["status"], line["task"], line["attempt"]) == ("succeeded", "tts", 1)
     assert {line["job_id"] for line in log.lines(logger="request", request_id="told-3")} == {job_id}
 
 
