@@ -82,7 +82,7 @@ class ListenView(JsonView):
     @idempotent
     def post(self, request: Request) -> Response:
         """Transcribe a recording, as Deepgram does."""
-        query = Query.of(request._request.GET, RecordingSerializer)
+        query = Query.of(request.query_params, RecordingSerializer)
         options = query.transcription(self.actor)
         with self._recording(request, query) as upload:
             sha256 = _sha256(upload)
