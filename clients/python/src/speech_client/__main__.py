@@ -1,0 +1,7 @@
+"""python -m speech_client"""
+
+import sys
+
+from speech_client.cli import main
+
+sys.exit(main())
