@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 from accounts import services, tokens
 from accounts.models import LoginSession, Membership
 from jobs.events import hub
-from jobs.events.reading import Notice
+from jobs.events.reading import Notice, Scope
 from jobs.models import Batch, EventListener
 from stt.models import SttJob
 from tests.api.support import silence
@@ -307,6 +309,20 @@ def test_a_slow_listener_is_told_to_look_again(tenant: Tenant, monkeypatch: pyte
 
 def _all_ended(snapshot: dict[str, Any], count: int) -> bool:
     return [job["status"] for job in snapshot["jobs"]].count("succeeded") == count
+
+
+def test_a_stream_ends_also_where_news_come_at_that_moment() -> None:
+    async def leave() -> None:
+        listener = hub.Listener(uuid.uuid4(), Scope(uuid.uuid4(), ("tts",)))
+        waiting = asyncio.ensure_future(listener.news(60))
+        for _ in range(5):
+            await asyncio.sleep(0)  # until it waits
+        listener.close()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(leave())
 
 
 def test_a_lost_connection_to_the_database_is_made_again(tenant: Tenant) -> None:

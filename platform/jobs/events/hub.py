@@ -77,7 +77,10 @@ class Listener:
     async def news(self, timeout: float) -> list[Event]:
         """What is to be sent; nothing after `timeout` seconds, and where `lost` or `closing` is to be looked at."""
         try:
-            await asyncio.wait_for(self._news.wait(), timeout)
+            async with asyncio.timeout(
+                timeout
+            ):  # wait_for would swallow the end of a stream that news come to just then
+                await self._news.wait()
         except TimeoutError:
             return []
         self._news.clear()
@@ -100,7 +103,8 @@ class Hub:
         if self._running is None or self._running.done():
             self._running = asyncio.ensure_future(self._run())
         try:
-            await asyncio.wait_for(self._live.wait(), CONNECT_SECONDS)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._live.wait()
         except TimeoutError:
             return False
         listener.settled = True

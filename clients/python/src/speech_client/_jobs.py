@@ -83,7 +83,7 @@ def wait(
 
 
 def get_batch(io: IO, batch_id: str, *, task: Task | None = None) -> Flow[BatchState]:
-    """A batch as it is now, with its jobs in order."""
+    """A batch as it is now, with its jobs."""
     tasks: tuple[Task, ...] = (task,) if task else ("stt", "tts")
     kind, data = yield from _first(io, tasks, lambda kind: Call("GET", f"/{kind}/batches/{batch_id}"))
     state = read(BatchState, {**data, "task": kind})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, Unpack
 
 from speech_client._flow import IO, Flow
@@ -10,7 +10,7 @@ from speech_client._http import Call, Source, Upload, as_form, fetch, without_no
 from speech_client._reading import read
 from speech_client.types import Batch, Refused, SpeechJob, Voice, Voices
 
-Format: TypeAlias = Literal["wav", "mp3", "opus", "aac", "flac", "pcm"]
+Format: TypeAlias = Literal["wav", "mp3", "opus", "aac", "flac", "pcm", "mulaw", "alaw", "wav_mulaw", "wav_alaw"]
 
 
 class SynthesisOptions(TypedDict, total=False):
@@ -25,6 +25,12 @@ class SynthesisOptions(TypedDict, total=False):
     pitch: float  # semitones, -12–12
     volume: float  # 0–2
     ssml: bool
+    normalize: bool  # write out numbers, dates and signs
+    timestamps: bool  # tell when words and sentences are heard; see SpeechJob.timestamps
+    trim_silence: bool
+    loudness: float  # LUFS, such as -16
+    verify: bool  # let a recogniser hear it; see SpeechJob.verification
+    lexicon: Sequence[str | Mapping[str, Any]]  # ids of lexicons, and entries such as {"grapheme": …, "alias": …}
 
 
 class Item(SynthesisOptions):

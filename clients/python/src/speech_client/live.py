@@ -65,6 +65,7 @@ class SessionOptions(TypedDict, total=False):
     silence_seconds: float  # that end a segment
     max_utterance_seconds: float
     utterance_end_seconds: float
+    keep_audio: bool
 
 
 def start_message(options: dict[str, Any]) -> str:

@@ -56,6 +56,16 @@ class JobState(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpeechTimes:
+    """When what is heard, in seconds. source: `engine`, `estimated` or `mixed`."""
+
+    source: str | None = None
+    words: list[dict[str, Any]] = field(default_factory=list)
+    sentences: list[dict[str, Any]] = field(default_factory=list)
+    marks: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SpeechJob(JobState):
     """A synthesis."""
 
@@ -70,6 +80,10 @@ class SpeechJob(JobState):
     duration_seconds: float | None = None
     audio_url: str | None = None
     """Needs no header, supports ranges, expires."""
+    timestamps: SpeechTimes | None = None
+    """Where they were asked for; not in lists."""
+    verification: dict[str, Any] | None = None
+    warnings: list[str] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
 
 

@@ -18,7 +18,7 @@ from speech_client._tts import Format, SynthesisOptions
 from speech_client.cli.output import DONE, UsageProblem, say_aside, say_json, write_all, writing
 
 FORMATS = get_args(Format)
-SUFFIXES = {"ogg": "opus", "oga": "opus", "raw": "pcm", "m4a": "aac"}
+SUFFIXES = {"ogg": "opus", "oga": "opus", "raw": "pcm", "ul": "mulaw", "al": "alaw"}
 PLAYERS = (
     ("ffplay", "-autoexit", "-nodisp", "-loglevel", "error", "-"),
     ("mpv", "--really-quiet", "-"),
