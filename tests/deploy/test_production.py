@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 import time
 import wave
@@ -80,9 +81,11 @@ def counters(platform: Production) -> int:
 
 
 def test_both_servers_answer_and_count_in_redis(platform: Production, client: httpx.Client) -> None:
-    remaining = [int(client.get("/api/v1/tts/jobs").headers["RateLimit-Remaining"]) for _ in range(8)]
-    assert remaining == sorted(remaining, reverse=True)
-    assert len(set(remaining)) == 8, "one counter, whichever server answers"
+    def is_one_counter() -> bool:
+        remaining = [int(client.get("/api/v1/tts/jobs").headers["RateLimit-Remaining"]) for _ in range(8)]
+        return remaining == list(range(remaining[0], remaining[0] - 8, -1))
+
+    assert any(is_one_counter() for _ in range(3)), "once a minute it begins anew"
     assert counters(platform) > 0
     lines = [json.loads(line) for line in (platform.folder / "nginx" / "access.log").read_text().splitlines()]
     assert {line["upstream"] for line in lines if line["path"] == "/api/v1/tts/jobs"} == {
@@ -167,6 +170,17 @@ def test_a_large_upload_and_its_events(platform: Production, client: httpx.Clien
     assert (ended, job["status"]) == ("job.succeeded", "succeeded"), job
     assert job["duration_seconds"] == pytest.approx(len(recording) / (192_000 * 16), rel=0.05)
     assert "buffered to a temporary file" not in platform.nginx_log(), "it went through, not onto nginx's disk"
+
+
+def test_without_tls_nginx_is_right_too(platform: Production) -> None:
+    """Behind something else that ends TLS."""
+    folder = platform.folder / "nginx"
+    plain = folder / "plain"
+    shutil.copytree(folder, plain, ignore=lambda _, names: [name for name in names if not name.endswith(".conf")])
+    shutil.copy(folder / "http.conf", plain / "site.conf")
+    command = ["nginx", "-t", "-e", str(plain / "error.log"), "-c", str(plain / "nginx.conf")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_too_large_is_refused_at_the_door(platform: Production, client: httpx.Client) -> None:

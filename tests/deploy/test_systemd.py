@@ -25,14 +25,14 @@ pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason=
 @pytest.fixture
 def units(tmp_path: Path) -> list[Path]:
     """With this machine's Python for the one in /opt/speech, and one worker of many."""
-    for path in (*FOLDER.glob("*.service"), *FOLDER.glob("*.target")):
+    for path in (*FOLDER.glob("*.service"), *FOLDER.glob("*.target"), *FOLDER.glob("*.timer")):
         text = path.read_text().replace("/opt/speech/.venv/bin/python", sys.executable)
         (tmp_path / path.name.replace("@.", "@1.")).write_text(text)
     return sorted(tmp_path.iterdir())
 
 
 def test_units_are_right_and_locked_down(units: list[Path]) -> None:
-    assert len(units) == 4
+    assert len(units) == 6
     verified = subprocess.run(
         [tool("systemd-analyze"), "verify", "--man=no", *map(str, units)], capture_output=True, text=True, check=False
     )
