@@ -19,7 +19,7 @@ class Task(models.TextChoices):
 class UsageRecord(OrganizationOwned):
     """Never changed after it is written. Quantities are what is billed: zero for a failed job.
 
-    `organization` and the day are the index that every summary uses. The job may be deleted; the record stays.
+    Summaries read `UsageDay`, which adds these up. The job may be deleted; the record stays.
     """
 
     task = models.CharField(max_length=8, choices=Task.choices)
@@ -38,6 +38,29 @@ class UsageRecord(OrganizationOwned):
 
     def __str__(self) -> str:
         return f"{self.task} {self.status}: {self.characters} characters, {self.audio_seconds:.1f} s"
+
+
+class UsageDay(models.Model):
+    """What the usage records of a day (UTC) add up to, by all that summaries group by.
+
+    Triggers on the records' table keep it exact, in the transaction that writes a record (migration 0003): pages and
+    quotas read these few rows instead of a month of records. Nothing else writes here.
+    """
+
+    organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
+    day = models.DateField()
+    task = models.CharField(max_length=8, choices=Task.choices)
+    status = models.CharField(max_length=16, choices=JobStatus.choices)
+    model = models.CharField(max_length=100, blank=True)
+    # No foreign keys: where a person or a key is deleted, the records lose it, and the triggers add up anew.
+    user_id = models.UUIDField(null=True)
+    api_key_id = models.UUIDField(null=True)
+    jobs = models.BigIntegerField()
+    characters = models.BigIntegerField()
+    audio_seconds = models.DecimalField(max_digits=20, decimal_places=6)
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.task} {self.status}: {self.jobs}"
 
 
 class Quota(Identified):

@@ -21,7 +21,7 @@ from django.db import connection, transaction
 from django.db.models import DecimalField, ExpressionWrapper, F, Q, Sum
 from django.utils import timezone
 
-from analytics.models import Quota, QuotaPeriod, Reservation, Task, UsageRecord
+from analytics.models import Quota, QuotaPeriod, Reservation, Task, UsageDay
 from common import errors
 from observability import metrics
 
@@ -357,15 +357,12 @@ def reserved(period: QuotaPeriod) -> Amounts:
 
 def used_by_records(organization_id: UUID, month: date) -> Amounts:
     """What the usage records of a month add up to."""
-    start = datetime.combine(month, time.min, UTC)
-    records = UsageRecord.objects.filter(
-        organization_id=organization_id, created_at__gte=start, created_at__lt=resets_at(month)
-    )
-    sums = records.aggregate(
+    days = UsageDay.objects.filter(organization_id=organization_id, day__gte=month, day__lt=resets_at(month).date())
+    sums = days.aggregate(
         characters=Sum("characters", filter=Q(task=Task.TTS)),
         audio_seconds=Sum("audio_seconds", filter=Q(task=Task.STT)),
     )
-    return Amounts.of(characters=sums["characters"] or 0, audio_seconds=sums["audio_seconds"] or 0.0)
+    return Amounts.of(characters=sums["characters"] or 0, audio_seconds=float(sums["audio_seconds"] or 0))
 
 
 def _recorded(organization_id: UUID, month: date) -> dict[str, Any]:

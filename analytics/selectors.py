@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Model, Q, QuerySet, Sum
-from django.db.models.functions import Coalesce, TruncDate
+from django.db.models import Model, Q, QuerySet, Sum
 from django.utils import timezone
 
 from accounts.actors import Actor
 from accounts.models import ApiKey, Organization, User
 from analytics import quota
-from analytics.models import Task, UsageRecord
+from analytics.models import Task, UsageDay
 from common.access import owned_by
 from jobs.models import JobStatus
 from jobs.selectors import count_running
 
 _DONE = Q(status=JobStatus.SUCCEEDED)
+
 _SUMS = {
-    "tts_characters": Coalesce(Sum("characters", filter=Q(task=Task.TTS)), 0),
-    "stt_seconds": Coalesce(Sum("audio_seconds", filter=Q(task=Task.STT)), 0.0),
-    "tts_jobs": Count("id", filter=Q(task=Task.TTS) & _DONE),
-    "stt_jobs": Count("id", filter=Q(task=Task.STT) & _DONE),
-    "failed_jobs": Count("id", filter=Q(status=JobStatus.FAILED)),
+    "tts_characters": Sum("characters", filter=Q(task=Task.TTS), default=0),
+    "stt_seconds": Sum("audio_seconds", filter=Q(task=Task.STT), default=Decimal(0)),
+    "tts_jobs": Sum("jobs", filter=Q(task=Task.TTS) & _DONE, default=0),
+    "stt_jobs": Sum("jobs", filter=Q(task=Task.STT) & _DONE, default=0),
+    "failed_jobs": Sum("jobs", filter=Q(status=JobStatus.FAILED), default=0),
 }
 _GROUPS = {"model": "model", "api_key": "api_key_id", "user": "user_id"}
 _NAMES: dict[str, tuple[type[Model], str]] = {"api_key": (ApiKey, "name"), "user": (User, "email")}
@@ -36,9 +36,9 @@ def usage_summary(*, actor: Actor, days: int, group_by: Iterable[str] = ()) -> d
     """Totals, one row for each of the last `days` UTC days (zeros included), and sums for each group asked for."""
     last = timezone.now().astimezone(UTC).date()
     first = last - timedelta(days=days - 1)
-    records = owned_by(actor, UsageRecord).filter(created_at__gte=datetime.combine(first, time.min, UTC))
-    daily = _daily(records, first, days)
-    groups = _grouped(records, [group for group in group_by if group in _GROUPS])
+    used = owned_by(actor, UsageDay).filter(day__gte=first, day__lte=last)
+    daily = _daily(used, first, days)
+    groups = _grouped(used, [group for group in group_by if group in _GROUPS])
     return {
         "total_tts_characters": sum(day["tts_characters"] for day in daily),
         "total_stt_seconds": round(sum(day["stt_seconds"] for day in daily), 3),
@@ -49,19 +49,18 @@ def usage_summary(*, actor: Actor, days: int, group_by: Iterable[str] = ()) -> d
     }
 
 
-def _daily(records: QuerySet[UsageRecord], first: date, days: int) -> list[dict[str, Any]]:
-    rows = records.order_by().values(date=TruncDate("created_at", tzinfo=UTC)).annotate(**_SUMS)
-    found = {row["date"]: row for row in rows}
+def _daily(used: QuerySet[UsageDay], first: date, days: int) -> list[dict[str, Any]]:
+    found = {row.pop("day"): row for row in used.order_by().values("day").annotate(**_SUMS)}
     zeros = dict.fromkeys(_SUMS, 0)
     dates = [first + timedelta(days=offset) for offset in range(days)]
     return [_rounded({**zeros, **found.get(day, {}), "date": day.isoformat()}) for day in dates]
 
 
-def _grouped(records: QuerySet[UsageRecord], groups: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """The sums of each group. The records are read once, by all groups together: many records, few combinations."""
+def _grouped(used: QuerySet[UsageDay], groups: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """The sums of each group, of one query over all that is grouped by."""
     if not groups:
         return {}
-    rows = list(records.order_by().values(*(_GROUPS[group] for group in groups)).annotate(**_SUMS))
+    rows = list(used.order_by().values(*(_GROUPS[group] for group in groups)).annotate(**_SUMS))
     return {group: _named(_folded(rows, _GROUPS[group]), group) for group in groups}
 
 
@@ -85,7 +84,7 @@ def _named(rows: list[dict[str, Any]], group: str) -> list[dict[str, Any]]:
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "stt_seconds": round(row["stt_seconds"], 3)}
+    return {**row, "stt_seconds": round(float(row["stt_seconds"]), 3)}
 
 
 # ── Quota ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -62,10 +62,18 @@ class Listing(Generic[Row]):
 
 
 def listing(request: HttpRequest, rows: QuerySet[ModelRow], *, size: int = PAGE_SIZE) -> Listing[ModelRow]:
-    """The page of `rows` that `?page=` asks for, the first without one. One query, and one to count a longer list."""
+    """The page of `rows` that `?page=` asks for, the first without one. One query, and one to count a longer list.
+
+    One more on later pages, and for rows with joins: what is skipped and sorted is ids alone, not whole rows.
+    """
     number = _page_number(request)
     start = (number - 1) * size
-    found = list(rows[start : start + size + 1])
+    if start or rows.query.select_related:
+        ids = list(rows.values_list("pk", flat=True)[start : start + size + 1])
+        by_id = {row.pk: row for row in rows.order_by().filter(pk__in=ids)}
+        found = [by_id[key] for key in ids if key in by_id]
+    else:
+        found = list(rows[: size + 1])
     has_next = len(found) > size
     known = start + len(found) if found and not has_next else None
     total = known if known is not None else rows.order_by()[:MOST_COUNTED].count()

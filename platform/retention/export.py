@@ -11,7 +11,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model, Q, QuerySet
 
 from accounts.models import ApiKey, Invitation, Membership, Organization
-from analytics.models import Quota, QuotaPeriod, Reservation, UsageRecord
+from analytics.models import Quota, QuotaPeriod, Reservation, UsageDay, UsageRecord
 from audit.models import AuditEntry
 from common import errors, storage
 from jobs.models import Batch, EventListener, IdempotencyRecord
@@ -48,7 +48,7 @@ EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     "voice_defaults.jsonl": (VoiceDefaults, ()),
     "deletions.jsonl": (DeletionRecord, ()),
 }
-LEFT_OUT: tuple[type[Model], ...] = (IdempotencyRecord, EventListener, Reservation, Installation)
+LEFT_OUT: tuple[type[Model], ...] = (IdempotencyRecord, EventListener, Reservation, Installation, UsageDay)
 """What lives for a moment only: answers that may be asked for again, streams that are open, what running jobs hold."""
 
 

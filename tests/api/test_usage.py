@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import random
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
-from analytics.models import UsageRecord
+from accounts.models import ApiKey
+from analytics.models import UsageDay, UsageRecord
+from retention.services import delete_organization
 from tests.api.support import silence
 from tests.conftest import Client, Tenant, error_of
 
@@ -106,3 +115,86 @@ def test_errors_stay_json(tenant: Tenant, anonymous: Client) -> None:
 )
 def test_rejects_wrong_queries(tenant: Tenant, query: str, param: str) -> None:
     assert error_of(tenant.user("viewer").get(f"/analytics/usage?{query}"), 400)["param"] == param
+
+
+# ── The sums of days ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _kept(tenant: Tenant) -> list[tuple[object, ...]]:
+    fields = ("day", "task", "status", "model", "user_id", "api_key_id", "jobs", "characters", "audio_seconds")
+    return sorted(UsageDay.objects.filter(organization=tenant.organization).values_list(*fields), key=repr)
+
+
+def _summed(tenant: Tenant) -> list[tuple[object, ...]]:
+    """What `_kept` has to be, from the records."""
+    sums: dict[tuple[object, ...], list[Any]] = {}
+    for row in UsageRecord.objects.filter(organization=tenant.organization):
+        key = (row.created_at.astimezone(UTC).date(), row.task, row.status, row.model, row.user_id, row.api_key_id)
+        added = sums.setdefault(key, [0, 0, Decimal(0)])
+        added[0] += 1
+        added[1] += row.characters
+        added[2] += Decimal(repr(row.audio_seconds)).quantize(Decimal("0.000001"))
+    return sorted(((*key, *added) for key, added in sums.items()), key=repr)
+
+
+def _records(tenant: Tenant, count: int, chance: random.Random) -> list[UsageRecord]:
+    key, _ = tenant.new_key()
+    users, keys = [None, tenant.member("owner").user, tenant.member("viewer").user], [None, key]
+    return [
+        UsageRecord(
+            organization=tenant.organization, task=chance.choice(["tts", "stt"]), job_id=uuid.uuid4(),
+            status=chance.choice(["succeeded", "failed", "cancelled"]), model=chance.choice(["", "a", "b"]),
+            user=chance.choice(users), api_key=chance.choice(keys), characters=chance.randrange(500),
+            audio_seconds=round(chance.uniform(0, 90), chance.randrange(7)),
+        )
+        for _ in range(count)
+    ]  # fmt: skip
+
+
+def test_sums_of_days_are_those_of_the_records(tenant: Tenant, other_tenant: Tenant) -> None:
+    chance = random.Random(5)
+    untouched = _records(other_tenant, 5, chance)
+    UsageRecord.objects.bulk_create(untouched)
+    rows = UsageRecord.objects.filter(organization=tenant.organization)
+    UsageRecord.objects.bulk_create(_records(tenant, 120, chance))
+    for row in _records(tenant, 10, chance):
+        row.save()
+    assert _kept(tenant) == _summed(tenant)
+    assert len(_kept(tenant)) > 10
+
+    rows.update(created_at=timezone.now() - timedelta(days=3))
+    rows.filter(task="tts").update(created_at=timezone.now() - timedelta(hours=30))
+    assert _kept(tenant) == _summed(tenant)
+    tenant.member("viewer").user.delete()  # the records lose their names, and lines become one
+    ApiKey.objects.filter(organization=tenant.organization).delete()
+    assert _kept(tenant) == _summed(tenant)
+    rows.filter(model="a").delete()
+    UsageRecord.objects.bulk_create([rows.first()], ignore_conflicts=True)  # type: ignore[list-item]
+    assert _kept(tenant) == _summed(tenant)
+    rows.all().delete()
+    assert _kept(tenant) == []
+    assert _kept(other_tenant) == _summed(other_tenant)
+    delete_organization(organization=other_tenant.organization)
+    assert not UsageDay.objects.filter(organization_id=other_tenant.organization.id).exists()
+
+
+def test_sums_of_days_stand_what_happens_at_once(tenant: Tenant) -> None:
+    """Eight write at the same time, one record or many; half of the transactions are rolled back."""
+
+    def write(number: int) -> None:
+        chance = random.Random(number)
+        try:
+            for turn in range(6):
+                with suppress(RuntimeError), transaction.atomic():
+                    UsageRecord.objects.bulk_create(made[number][turn])
+                    if chance.random() < 0.5:
+                        raise RuntimeError
+        finally:
+            connection.close()
+
+    chance = random.Random(8)
+    made = [[_records(tenant, chance.choice([1, 15]), chance) for _ in range(6)] for _ in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write, range(8)))
+    assert _kept(tenant) == _summed(tenant)
+    assert _kept(tenant)
