@@ -7,14 +7,13 @@ from datetime import UTC, date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Model, Q, QuerySet, Sum
+from django.db.models import F, Model, Q, QuerySet, Sum
 from django.utils import timezone
 
 from accounts.actors import Actor
 from accounts.models import ApiKey, Organization, User
 from analytics import quota
 from analytics.models import Task, UsageDay
-from common.access import owned_by
 from jobs.models import JobStatus
 from jobs.selectors import count_running
 
@@ -36,7 +35,7 @@ def usage_summary(*, actor: Actor, days: int, group_by: Iterable[str] = ()) -> d
     """Totals, one row for each of the last `days` UTC days (zeros included), and sums for each group asked for."""
     last = timezone.now().astimezone(UTC).date()
     first = last - timedelta(days=days - 1)
-    used = owned_by(actor, UsageDay).filter(day__gte=first, day__lte=last)
+    used = UsageDay.objects.filter(organization_id=actor.organization.id, day__gte=first, day__lte=last)
     daily = _daily(used, first, days)
     groups = _grouped(used, [group for group in group_by if group in _GROUPS])
     return {
@@ -50,7 +49,7 @@ def usage_summary(*, actor: Actor, days: int, group_by: Iterable[str] = ()) -> d
 
 
 def _daily(used: QuerySet[UsageDay], first: date, days: int) -> list[dict[str, Any]]:
-    found = {row.pop("day"): row for row in used.order_by().values("day").annotate(**_SUMS)}
+    found = {row["date"]: row for row in used.order_by().values(date=F("day")).annotate(**_SUMS)}
     zeros = dict.fromkeys(_SUMS, 0)
     dates = [first + timedelta(days=offset) for offset in range(days)]
     return [_rounded({**zeros, **found.get(day, {}), "date": day.isoformat()}) for day in dates]
