@@ -1,4 +1,4 @@
-"""Dashboards, alert rules and the scrape configuration ask for what /metrics has, and for nothing else."""
+"""Dashboards, alert rules, scrape configuration and Kubernetes' scaling ask for what /metrics has and for nothing else."""
 
 from __future__ import annotations
 
@@ -43,8 +43,17 @@ def panel_expressions(path: Path) -> dict[str, str]:
     return found
 
 
+def scaling() -> dict[str, str]:
+    """What Kubernetes scales workers on."""
+    path = ROOT / "deploy" / "kubernetes" / "base" / "scaling.yaml"
+    objects = [made for made in yaml.safe_load_all(path.read_text()) if made and made["kind"] == "ScaledObject"]
+    assert objects
+    triggers = [trigger for made in objects for trigger in made["spec"]["triggers"]]
+    return {f"scaling.yaml: {t['type']}": t["metadata"]["query"] for t in triggers if t["type"] == "prometheus"}
+
+
 def expressions() -> dict[str, str]:
-    found = {f"alerts.yml: {rule['alert']}": rule["expr"] for rule in rules()}
+    found = {f"alerts.yml: {rule['alert']}": rule["expr"] for rule in rules()} | scaling()
     for path in DASHBOARDS:
         found |= panel_expressions(path)
     return found

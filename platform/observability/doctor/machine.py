@@ -38,7 +38,10 @@ def python() -> Iterator[Finding]:
         yield say.error("This Python has 32 bits.", "Install a 64-bit Python: the engines have no others.")
     else:
         yield say.ok(f"Python {version}")
-    missing, other = _unlike_pinned(settings.ROOT / "requirements.txt")
+    pins = settings.ROOT / "requirements.txt"
+    if not pins.is_file():
+        return
+    missing, other = _unlike_pinned(pins)
     install = f"{sys.executable} -m pip install -r requirements.txt"
     if missing:
         yield say.error(f"Packages are missing: {', '.join(missing)}.", install)
