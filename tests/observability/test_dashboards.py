@@ -1,4 +1,4 @@
-"""Dashboards, alert rules, scrape configuration and Kubernetes' scaling ask for what /metrics has and for nothing else."""
+"""Dashboards, alert rules, scrapes and Kubernetes' scaling ask for what /metrics has, and for nothing else."""
 
 from __future__ import annotations
 
