@@ -39,6 +39,9 @@ from tts import selectors, services
 from tts.lexicons.api import EntrySerializer
 from tts.models import TtsJob
 from tts.services import SynthesisRequest
+from tts.voices import selectors as voices
+from tts.voices import services as voice_services
+from tts.voices.api import CLONE, VoiceSerializer, described
 
 READ = Access(scope="tts")
 RUN = Access(role=Role.DEVELOPER, scope="tts")
@@ -343,17 +346,6 @@ class TtsJobRetryView(JsonView):
 # ── Voices ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class VoiceSerializer(serializers.Serializer):
-    id = serializers.CharField()
-    name = serializers.CharField()
-    language = serializers.CharField(help_text="BCP-47.")
-    gender = serializers.ChoiceField(choices=["male", "female", "neutral"], allow_null=True)
-    engine = serializers.CharField()
-    model = serializers.CharField()
-    kind = serializers.ChoiceField(choices=["builtin", "cloned"])
-    status = serializers.ChoiceField(choices=["training", "ready", "failed"])
-
-
 class VariantSerializer(serializers.Serializer):
     id = serializers.CharField(help_text="Append it to the id of an espeak voice after a plus: `espeak:en-us+f2`.")
     name = serializers.CharField()
@@ -376,24 +368,36 @@ class VoiceListView(JsonView):
         operation_id="tts_voices_list",
     )
     def get(self, request: Request) -> Response:
-        """All voices that can speak now, and the variants that each espeak voice can be given."""
+        """Your own voices, all that can speak now, and the variants that each espeak voice can be given."""
         query = validated(self.QuerySerializer, request.query_params)
-        voices = selectors.list_voices(language=query.get("language"))
+        language = query.get("language")
+        own = voices.list_voices(actor=self.actor, language=language)
         return Response(
             {
-                "voices": [_voice(voice) for voice in voices],
+                "voices": [
+                    *(described(voice, request) for voice in own),
+                    *(_voice(voice) for voice in selectors.list_voices(language=language)),
+                ],
                 "variants": [asdict(variant) for variant in selectors.list_variants()],
             }
         )
 
 
 class VoiceView(JsonView):
-    access: ClassVar = {"GET": READ}
+    access: ClassVar = {"GET": READ, "DELETE": CLONE}
 
     @extend_schema(responses={200: VoiceSerializer})
     def get(self, request: Request, voice_id: str) -> Response:
         """One voice."""
+        if voices.is_own_id(voice_id):
+            return Response(described(voices.get_voice(actor=self.actor, voice_id=voice_id), request))
         return Response(_voice(selectors.get_voice(voice_id=voice_id)))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, voice_id: str) -> Response:
+        """Delete a voice of your own: its sample, what was learned from it, and its consent."""
+        voice_services.delete_voice(actor=self.actor, voice=voices.get_voice(actor=self.actor, voice_id=voice_id))
+        return Response(status=204)
 
 
 # ── Helpers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -427,4 +431,5 @@ def _voice(voice: Voice) -> dict[str, Any]:
         "model": voice.model,
         "kind": "builtin",
         "status": "ready",
+        "preview_url": None,
     }

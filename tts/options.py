@@ -17,6 +17,7 @@ from ml.types import SynthesisOptions
 from tts.lexicons import selectors as lexicons
 from tts.lexicons import services as lexicon_services
 from tts.models import TtsJob
+from tts.voices import selectors as voices
 
 MAX_INLINE_ENTRIES = 200
 
@@ -56,7 +57,8 @@ def settle(request: SynthesisRequest, organization: Organization) -> Settled:
             code="text_too_long",
             param="verify",
         )
-    options, loudness = _with_voice_defaults(request, organization)
+    own = voices.with_own(request.options, organization_id=organization.id, text=request.text)
+    options, loudness = _with_voice_defaults(replace(request, options=own), organization)
     named = _named_lexicons(request, organization)
     if named["ids"] or named["entries"]:
         lexicon = lexicons.assembled(organization_id=organization.id, ids=named["ids"], inline=named["entries"])
@@ -86,7 +88,8 @@ def options_of(job: TtsJob) -> SynthesisOptions:
     lexicon = lexicons.assembled(
         organization_id=job.organization_id, ids=named["ids"], inline=named["entries"], strict=False
     )
-    return SynthesisOptions(voice=job.voice, model=job.model, sample_rate=job.sample_rate, lexicon=lexicon, **kept)
+    options = SynthesisOptions(voice=job.voice, model=job.model, sample_rate=job.sample_rate, lexicon=lexicon, **kept)
+    return voices.with_own(options, organization_id=job.organization_id, text=job.text)
 
 
 def request_of(job: TtsJob) -> SynthesisRequest:

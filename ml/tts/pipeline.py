@@ -256,12 +256,14 @@ def shaped(options: SynthesisOptions, run: Run) -> list[Run]:
 
 def _by_script(run: Run, options: SynthesisOptions) -> list[Run]:
     """espeak-ng changes its language within a sentence itself."""
-    voice = own.base_of(_known(run.style.voice, options), options)
+    chosen = _known(run.style.voice, options)
+    voice = own.base_of(chosen, options)
     if registry.model(voice.model).capabilities.ssml:
         return [run]
     parts = []
     for text, language in scripts.segments(run.text, voice.language):
-        speaker = None if language is None else _speaker_of(voice, language)
+        same = own.in_language(chosen, language, options) if language else None
+        speaker = same.id if same else None if language is None else _speaker_of(voice, language)
         parts.append(replace(run, text=text, style=replace(run.style, voice=speaker or run.style.voice)))
     return parts
 

@@ -31,7 +31,7 @@ PURGE_SECONDS = 600
 """How often what is past its retention period is looked for."""
 
 
-SPEECH_QUEUES = ("tts", "stt")
+SPEECH_QUEUES = ("tts", "stt", "voices")
 BACKGROUND_QUEUES = ("webhooks", "notices", "models", "default")
 BACKGROUND_CONCURRENCY = 16
 """Tasks that wait for others rather than compute have places of their own: a webhook's receiver that hangs must not

@@ -15,6 +15,7 @@ from openai_api.base import OpenAIView
 from openai_api.models import AliasKind
 from tts.api import READ
 from tts.selectors import list_voices
+from tts.voices.selectors import list_spoken
 
 
 class NamedVoiceSerializer(serializers.Serializer):
@@ -37,7 +38,7 @@ class VoiceNamesView(OpenAIView):
         own = selectors.list_aliases(actor=self.actor).filter(kind=AliasKind.VOICE).values_list("name", flat=True)
         for name in dict.fromkeys([*own, *names.platform_aliases(AliasKind.VOICE)]):
             yield name, name
-        for voice in list_voices():
+        for voice in (*list_spoken(actor=self.actor), *list_voices()):
             yield voice.id, voice.name
 
 

@@ -13,6 +13,7 @@ from ml import stt, tts
 from ml.errors import InvalidRequest
 from ml.types import SynthesisOptions, TranscriptionOptions
 from openai_api.models import AliasKind, OpenAIAlias
+from tts.voices import selectors as voices
 
 MAX_ALIASES = 200
 """Of one organisation."""
@@ -20,7 +21,7 @@ MAX_ALIASES = 200
 
 def create_alias(*, actor: Actor, kind: str, name: str, target: str = "") -> OpenAIAlias:
     """Raises InvalidRequest for a target that is not there, Conflict for a name that the organisation has already."""
-    _check(kind, target)
+    _check(actor, kind, target)
     if OpenAIAlias.objects.filter(organization=actor.organization).count() >= MAX_ALIASES:
         raise errors.Conflict(f"An organisation has at most {MAX_ALIASES} aliases.", code="too_many_aliases")
     alias = OpenAIAlias(organization=actor.organization, kind=kind, name=name, target=target)
@@ -32,7 +33,7 @@ def update_alias(*, actor: Actor, alias: OpenAIAlias, changes: dict[str, Any]) -
     """Changes kind, name or target. Raises as `create_alias`."""
     for field, value in changes.items():
         setattr(alias, field, value)
-    _check(alias.kind, alias.target)
+    _check(actor, alias.kind, alias.target)
     _save(alias, actor, "openai_alias.updated")
     return alias
 
@@ -55,7 +56,7 @@ def _save(alias: OpenAIAlias, actor: Actor, action: str) -> None:
         ) from None
 
 
-def _check(kind: str, target: str) -> None:
+def _check(actor: Actor, kind: str, target: str) -> None:
     """That there is such a model or voice now; an empty target is for models."""
     if not target and kind == AliasKind.VOICE:
         raise errors.InvalidRequest(
@@ -70,6 +71,6 @@ def _check(kind: str, target: str) -> None:
             case AliasKind.TTS:
                 tts.resolve(SynthesisOptions(model=target))
             case AliasKind.VOICE:
-                tts.resolve(SynthesisOptions(voice=target))
+                voices.resolve(SynthesisOptions(voice=target), organization_id=actor.organization.id)
     except InvalidRequest as error:
         raise errors.InvalidRequest(error.message, code=error.code, param="target") from None

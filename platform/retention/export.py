@@ -20,6 +20,7 @@ from openai_api.models import OpenAIAlias
 from retention.models import DeletionRecord
 from stt.models import AudioFile, ShadowTranscription, SttJob, Transcription, TranscriptionDefaults
 from tts.models import PronunciationLexicon, TtsJob, VoiceDefaults
+from tts.voices.models import Consent, Voice
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 
 EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
@@ -32,6 +33,8 @@ EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     "audio_files.jsonl": (AudioFile, ()),
     "transcriptions.jsonl": (Transcription, ()),
     "shadow_transcriptions.jsonl": (ShadowTranscription, ()),
+    "voices.jsonl": (Voice, ()),
+    "voice_consents.jsonl": (Consent, ()),
     "usage.jsonl": (UsageRecord, ()),
     "webhooks.jsonl": (WebhookEndpoint, ("salt", "previous_salt")),
     "webhook_deliveries.jsonl": (WebhookDelivery, ()),
@@ -95,7 +98,15 @@ def _stored(file: zipfile.ZipFile, sink: _Sink, key: str) -> Iterator[bytes]:
 
 def _keys(organization: Organization) -> Iterator[str]:
     owned = {"organization_id": organization.id}
-    for model, name in ((TtsJob, "audio_key"), (AudioFile, "key"), (SttJob, "reference_key")):
+    for model, name in (
+        (TtsJob, "audio_key"),
+        (AudioFile, "key"),
+        (SttJob, "reference_key"),
+        (Voice, "sample_key"),
+        (Voice, "latents_key"),
+        (Voice, "preview_key"),
+        (Consent, "audio_key"),
+    ):
         for row in _each(model._default_manager.filter(**owned).exclude(**{name: ""}), "id", "created_at", name):
             yield row[name]
 

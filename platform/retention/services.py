@@ -23,6 +23,7 @@ from jobs.models import UNFINISHED, Job
 from retention.models import DeletionRecord, Reason
 from stt.models import SttJob, Transcription
 from tts.models import TtsJob
+from tts.voices.models import Consent, Voice
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +230,9 @@ def _all_keys(organization: Organization) -> list[str]:
     heard = SttJob.objects.filter(organization=organization)
     recordings = heard.exclude(audio=None).values_list("audio__key", flat=True)
     references = heard.exclude(reference_key="").values_list("reference_key", flat=True)
-    return [*spoken, *recordings, *references]
+    voices = [key for voice in Voice.objects.filter(organization=organization) for key in voice.keys]
+    consents = Consent.objects.filter(organization=organization).exclude(audio_key="")
+    return [*spoken, *recordings, *references, *voices, *consents.values_list("audio_key", flat=True)]
 
 
 def update_organization(*, actor: Actor, changes: dict[str, Any]) -> Organization:

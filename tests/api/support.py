@@ -19,6 +19,7 @@ from models_registry.models import EMBEDDED_VERSION, ModelVersion, Rollout
 from stt.models import AudioFile, SttJob
 from tests.conftest import OWNED_AUDIO, Tenant
 from tts.models import TtsJob
+from tts.voices.models import Consent, Voice
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 
 
@@ -125,6 +126,15 @@ def assert_nothing_was_kept(tenant: Tenant) -> None:
     """No job, no upload and no usage of the organisation."""
     for model in (TtsJob, SttJob, AudioFile, UsageRecord):
         assert not model.objects.filter(organization=tenant.organization).exists(), model
+
+
+def own_voice(tenant: Tenant) -> Voice:
+    """A voice of the tenant's that came to nothing, with a consent."""
+    voice = Voice.objects.create(
+        organization=tenant.organization, name="Ann", language="en-US", status="failed", error_code="sample_noisy"
+    )
+    Consent.objects.create(organization=tenant.organization, voice=voice, statement="I consent.", recorded_by="Ann")
+    return voice
 
 
 def ended_rollout(tenant: Tenant) -> Rollout:

@@ -15,7 +15,7 @@ from accounts.models import ApiKey, Invitation, Membership, User
 from openai_api.models import OpenAIAlias
 from stt.models import SttJob
 from tests.api.routes import METHODS, methods, routes
-from tests.api.support import ended_rollout, refused_delivery, silence
+from tests.api.support import ended_rollout, own_voice, refused_delivery, silence
 from tests.conftest import PASSWORD, Client, Tenant, error_of, make_tenant
 from tts.models import PronunciationLexicon, TtsJob, VoiceDefaults
 
@@ -64,7 +64,11 @@ TABLE = {
     "POST /api/v1/tts/synthesize":           "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "POST /api/v1/tts/synthesize-batch":     "401 403 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /api/v1/tts/voices":                "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
-    "GET /api/v1/tts/voices/{voice_id}":     "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
+    "GET /api/v1/tts/voices/{voice_id}":     "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
+    "DELETE /api/v1/tts/voices/{voice_id}":  "401 403 2xx 2xx 2xx 404 403 403 401 401",
+    "GET /api/v1/tts/voices/{voice_id}/consent": "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
+    "DELETE /api/v1/tts/voices/{voice_id}/consent": "401 403 2xx 2xx 2xx 404 403 403 401 401",
+    "POST /api/v1/tts/voice-clone":          "401 403 2xx 2xx 2xx 2xx 403 403 401 401",
     "GET /api/v1/tts/jobs":                  "401 2xx 2xx 2xx 2xx 2xx 2xx 403 401 401",
     "GET /api/v1/tts/jobs/{job_id}":         "401 2xx 2xx 2xx 2xx 404 2xx 403 401 401",
     "DELETE /api/v1/tts/jobs/{job_id}":      "401 403 2xx 2xx 2xx 404 2xx 403 401 401",
@@ -202,6 +206,10 @@ BODIES: dict[str, Callable[[Tenant], dict[str, Any]]] = {
     "PATCH /api/v1/stt/defaults": lambda _: {"json": {"itn": True}},
     "PATCH /api/v1/organization": lambda _: {"json": {"audio_retention_days": None}},
     "POST /api/v1/stt/transcribe": lambda _: {"files": {"audio_file": ("s.wav", silence(0.3))}},
+    "POST /api/v1/tts/voice-clone": lambda _: {
+        "files": {"audio_sample": ("s.wav", silence(0.3))},
+        "data": {"name": "Ann", "consent": "I consent."},
+    },
     "POST /ml/stt/transcribe": lambda _: {"files": {"file": ("s.wav", silence(0.3))}},
     "POST /ml/tts/synthesize": lambda _: {"json": {"text": "Hi."}},
     "POST /api/v1/openai/aliases": lambda _: {"json": {"kind": "stt", "name": f"a-{uuid.uuid4().hex}"}},
@@ -312,7 +320,9 @@ def _filled(path: str, tenant: Tenant, audio_url: str) -> str:
         job = SttJob(**fields) if "/stt/" in path else TtsJob(**fields, characters=2, sample_rate=8000)
         job.save()
         return path.replace("{job_id}", str(job.id)).replace("{batch_id}", str(job.batch_id))
-    return path.replace("{voice_id}", "espeak:en-us").replace("{model_id}", "espeak-ng")
+    if "{voice_id}" in path:
+        return path.replace("{voice_id}", str(own_voice(tenant).id))
+    return path.replace("{model_id}", "espeak-ng")
 
 
 def _somebody(tenant: Tenant) -> Membership:

@@ -10,7 +10,7 @@ from accounts.models import ApiKey, Invitation, LoginSession, Membership
 from openai_api.models import OpenAIAlias
 from openai_api.services import create_alias
 from stt.models import SttJob
-from tests.api.support import ended_rollout, refused_delivery, silence
+from tests.api.support import ended_rollout, own_voice, refused_delivery, silence
 from tests.conftest import Client, Tenant, error_of
 from tts.lexicons.services import create_lexicon, set_voice_defaults
 from tts.models import PronunciationLexicon, TtsJob
@@ -40,6 +40,7 @@ def theirs(server: str) -> dict[str, Any]:
         "delivery": str(delivery.id),
         "webhook": str(delivery.endpoint_id),
         "rollout": str(ended_rollout(tenant).id),
+        "voice": str(own_voice(tenant).id),
         "alias": str(create_alias(actor=tenant.actor(), kind="stt", name="secret-model").id),
         "invitation": tenant.user("owner").post("/auth/invitations", json={"email": "guest@example.com"}).json()["id"],
         "session": tenant.user("viewer").get("/auth/sessions").json()["results"][0]["id"],
@@ -75,6 +76,10 @@ OBJECTS = [
     ("DELETE", "/auth/sessions/{session}", None),
     ("GET", "/tts/batches/{tts_batch}", None),
     ("GET", "/stt/batches/{stt_batch}", None),
+    ("GET", "/tts/voices/{voice}", None),
+    ("DELETE", "/tts/voices/{voice}", None),
+    ("GET", "/tts/voices/{voice}/consent", None),
+    ("DELETE", "/tts/voices/{voice}/consent", None),
     ("GET", "/webhooks/{webhook}", None),
     ("PATCH", "/webhooks/{webhook}", {"active": False}),
     ("DELETE", "/webhooks/{webhook}", None),
@@ -177,13 +182,12 @@ def test_every_object_route_is_tried() -> None:
         "session_id": "session",
         "lexicon_id": "lexicon",
         "defaults_id": "voice_defaults",
+        "voice_id": "voice",
     }
     for path, callback in routes().items():
         for method in methods(callback):
             name = path.removeprefix("/api/v1")
-            if (
-                "_id}" not in name or "voice_id" in name or "model_id" in name
-            ):  # built-in voices and models belong to everyone
+            if "_id}" not in name or "model_id" in name:  # models belong to everyone
                 continue
             task = name.split("/")[1]
             name = name.replace("{job_id}", f"{task}_job").replace("{batch_id}", f"{task}_batch")

@@ -21,6 +21,12 @@ from tests.api.support import wav
 
 SENTENCE = "The juice of lemons makes fine punch. The box was thrown beside the parked truck."
 
+UNHEARD = (
+    "The boy was there when the sun rose. A rod is used to catch pink salmon. The source of the huge river is the "
+    "clear spring. Kick the ball straight and follow through. Help the woman get back to her feet."
+)
+"""Nothing is fitted to these."""
+
 
 def said(voice: str, text: str = SENTENCE, own: tuple = ()) -> np.ndarray:
     """(T,) float32 at RATE."""
@@ -180,9 +186,8 @@ def speaking(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 @pytest.mark.parametrize("name", ["woman", "man", "fkai", "mmap"])
 def test_is_nearer_to_a_real_speaker_than_the_plain_voice(speaking: dict[str, Path], name: str) -> None:
-    """On sentences that nothing was fitted to."""
     voice = learned(speaking[name])
-    plain, adapted = measure(said("espeak:en-us")), measure(said("own", own=(voice.own,)))
+    plain, adapted = measure(said("espeak:en-us", UNHEARD)), measure(said("own", UNHEARD, (voice.own,)))
     assert plain is not None
     assert adapted is not None
     before, after = distance(plain, voice.profile), distance(adapted, voice.profile)

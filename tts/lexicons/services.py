@@ -12,13 +12,13 @@ from django.db import IntegrityError, transaction
 from accounts.actors import Actor
 from audit import services as audit
 from common import errors
-from ml import tts as engine
 from ml.tts import lexicon as rules
 from ml.tts import pls
 from ml.tts.lexicon import Entry
 from ml.types import SynthesisOptions
 from tts.lexicons import selectors
 from tts.lexicons.models import PronunciationLexicon, VoiceDefaults
+from tts.voices import selectors as voices
 
 
 def create_lexicon(
@@ -68,7 +68,8 @@ def set_voice_defaults(*, actor: Actor, voice_id: str, values: dict[str, Any]) -
     Raises UnknownVoice, also for a style that the voice cannot take.
     """
     style = values.get("style", "")
-    engine.resolve(SynthesisOptions(voice=f"{voice_id}+{style}" if style else voice_id))
+    named = SynthesisOptions(voice=f"{voice_id}+{style}" if style else voice_id)
+    voices.resolve(named, organization_id=actor.organization.id)
     if selectors.list_voice_defaults(actor=actor).count() >= settings.TTS_MAX_VOICE_DEFAULTS:
         raise errors.Conflict("There are defaults for too many voices.", code="too_many_voice_defaults")
     fields: dict[str, Any] = {"speed": None, "pitch": None, "volume": None, "loudness": None, "style": "", **values}

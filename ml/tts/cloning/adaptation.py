@@ -20,7 +20,7 @@ NEUTRAL = Adaptation(82.0, 118.0, 1.0, 1.0, (0.0,) * len(EQUALISER_HZ))
 
 _LOWEST_HZ = (55.0, 320.0)
 _RANGE = (1.1, 1.8)  # highest / lowest: wider, and a recogniser mishears words
-_FORMANTS = (0.85, 1.18)  # beyond, vowels turn into others
+_FORMANTS = (0.9, 1.14)  # beyond, a recogniser mishears vowels
 _SPEED = (0.8, 1.3)
 _LOUDEST_DB = 12.0  # that the equaliser lifts or lowers a band by
 _EXTENT_DB = 45.0  # below its loudest band a recording holds nothing that could be copied

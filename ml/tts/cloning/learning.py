@@ -124,5 +124,10 @@ class _Speaking:
         return speakers.to_float(_at_16_khz(self.said(tried, text)))
 
 
+def at_rate(chunk: AudioChunk, rate: int) -> list[AudioChunk]:
+    """The chunk at `rate` hertz, as encoders take it."""
+    return [AudioChunk(np.asarray(soxr.resample(chunk.samples, chunk.sample_rate, rate)), rate, chunk.text)]
+
+
 def _at_16_khz(chunk: AudioChunk) -> PcmSamples:
-    return np.asarray(soxr.resample(chunk.samples, chunk.sample_rate, SAMPLE_RATE))
+    return at_rate(chunk, SAMPLE_RATE)[0].samples

@@ -22,7 +22,9 @@ _GREETINGS = {
 _NUMBERS = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12."
 _CALIBRATION = {
     "en": "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background. It is easy to tell "
-    "the depth of a well. These days a chicken leg is a rare dish.",  # IEEE, "Harvard sentences", list 1
+    "the depth of a well. These days a chicken leg is a rare dish. Rice is often served in round bowls. The juice of "
+    "lemons makes fine punch. The box was thrown beside the parked truck. The hogs were fed chopped corn and garbage. "
+    "Four hours of steady work faced us. A large size in stockings is hard to sell.",  # Harvard sentences, list 1
 }
 
 

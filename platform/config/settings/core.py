@@ -39,6 +39,7 @@ INSTALLED_APPS = [
     "jobs",
     "retention",
     "tts",
+    "tts.voices",
     "stt",
     "models_registry",
     "openai_api",

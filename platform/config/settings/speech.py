@@ -27,6 +27,14 @@ TTS_LIVE_IDLE_SECONDS = env.integer("TTS_LIVE_IDLE_SECONDS", 60, minimum=1)
 TTS_LIVE_FLUSH_SECONDS = env.integer("TTS_LIVE_FLUSH_MILLISECONDS", 1000) / 1000
 """An unfinished sentence is spoken when its text stopped coming for so long; 0: it waits for `flush` or `stop`."""
 
+# Voices from recordings: how many an organisation may have, and what a sample and a spoken consent may be.
+VOICES_MAX_PER_ORGANIZATION = env.integer("VOICES_MAX_PER_ORGANIZATION", 50)
+VOICE_SAMPLE_MAX_BYTES = env.integer("VOICE_SAMPLE_MAX_MB", 50, minimum=1) * 1024 * 1024
+VOICE_SAMPLE_MAX_SECONDS = env.integer("VOICE_SAMPLE_MAX_SECONDS", 900, minimum=5)
+VOICE_CONSENT_AUDIO_REQUIRED = env.flag("VOICE_CONSENT_AUDIO_REQUIRED", False)
+VOICE_CONSENT_MIN_MATCH = env.integer("VOICE_CONSENT_MIN_MATCH_PERCENT", 50) / 100
+"""Of the statement's letters, that are heard in a spoken consent."""
+
 STT_MAX_UPLOAD_BYTES = env.integer("STT_MAX_UPLOAD_MB", 30, minimum=1) * 1024 * 1024
 STT_MAX_ASYNC_UPLOAD_BYTES = env.integer("STT_MAX_ASYNC_UPLOAD_MB", 4096, minimum=1) * 1024 * 1024
 STT_MAX_DURATION_SECONDS = env.integer("STT_MAX_DURATION_SECONDS", 4 * 3600, minimum=1)

@@ -22,6 +22,7 @@ from ml import audio
 from ml.errors import MlError
 from ml.types import SynthesisOptions, Voice
 from tts import selectors, services
+from tts.voices.selectors import list_spoken as own_voices
 
 FORMATS = ("mp3", "wav", "opus", "flac", "aac")
 HISTORY = 8
@@ -73,8 +74,8 @@ class SpeakPage(Page):
     role = Role.DEVELOPER
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        voices = selectors.list_voices()
-        chosen = request.GET.get("voice", "") or _first_voice(voices)
+        voices = _voices(self)
+        chosen = request.GET.get("voice", "") or _first_voice(selectors.list_voices())
         form = SpeakForm(voices, initial={"voice": chosen, "format": "mp3", "speed": 1, "pitch": 0})
         fields = {"form": form, "history": _history(self), "limit": settings.TTS_MAX_CHARACTERS}
         return self.render("dashboard/studio/speak.html", fields, part="dashboard/studio/history.html")
@@ -87,7 +88,7 @@ class SpeakAudio(Page):
     http_method_names = ["post", "options"]  # noqa: RUF012  (Django's way)
 
     def post(self, request: HttpRequest) -> HttpResponseBase:
-        form = SpeakForm(selectors.list_voices(), request.POST)
+        form = SpeakForm(_voices(self), request.POST)
         if not form.is_valid():
             name, problems = next(iter(form.errors.items()))
             return _refused(errors.InvalidRequest(str(problems[0]), param=name))
@@ -112,10 +113,15 @@ class VoicesPage(Page):
     def get(self, request: HttpRequest) -> HttpResponse:
         filters = VoiceFilters(request)
         words = filters.values.get("q", "").lower().split()
-        voices = [voice for voice in selectors.list_voices() if all(word in _described(voice) for word in words)]
+        voices = [voice for voice in _voices(self) if all(word in _described(voice) for word in words)]
         rows = [{"voice": voice, "sample": _sample(voice)} for voice in voices]
         fields = {"filters": filters, "listing": listing_of(request, rows), "timbres": len(selectors.list_variants())}
         return self.render("dashboard/studio/voices.html", fields, part="dashboard/studio/voice_rows.html")
+
+
+def _voices(page: Page) -> list[Voice]:
+    """The organisation's own first."""
+    return [*own_voices(actor=page.actor), *selectors.list_voices()]
 
 
 def _refused(error: errors.ApiError | MlError) -> JsonResponse:
