@@ -55,7 +55,7 @@ CONFIDENCE_MAP = ((0.0, 0.15), (0.15, 0.24), (0.5, 0.37), (0.7, 0.56), (0.87, 0.
 _VARIANT = re.compile(r"\(\d+\)$")  # "to(2)" is the second pronunciation of "to"
 _FILLER_STARTS = ("<", "[", "+")  # <s>, <sil>, [NOISE], ++SMACK++
 _FRAMES_PER_SECOND = 100
-HEAD_BYTES, PIECE_BYTES, UPDATE_SAMPLES = 16_000, 3200, 6400  # of live speech: 0.5, 0.1 and 0.4 seconds
+HEAD_BYTES, PIECE_BYTES, UPDATE_SAMPLES = 16_000, 1600, 6400  # of live speech: 0.5, 0.05 and 0.4 seconds
 _PATHS_A_TEXT = 5  # paths through the lattice that differ in silences and pronunciations only
 _SCORE_SCALE = 1024 / 6.5
 """The library shifts its logarithms right by 10 bits, and its own language model counts 6.5 times in them."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
@@ -63,6 +63,7 @@ class Step:
     """Work on one utterance, and the future of its result."""
 
     item: Any
+    urgent: bool = False
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -70,55 +71,57 @@ class StepQueue:
     """Steps of many utterances, computed together by one thread, which lives while there are users.
 
     compute: sets the future of each step that it is given; what it raises is the outcome of those that it left.
+    width: so many at most are computed together; who comes meanwhile waits for all of them.
     """
 
     def __init__(self, compute: Callable[[list[Step]], None], *, name: str, width: int = 64) -> None:
         self._compute = compute
         self._name = name
         self._width = width
-        self._waiting: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._waiting: deque[Step] = deque()
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def submit(self, item: Any) -> Future[Any]:
-        """Raises `EngineUnavailable` once closed."""
-        step = Step(item)
-        with self._lock:
+    def submit(self, item: Any, *, urgent: bool = False) -> Future[Any]:
+        """urgent: goes before all that waits, and is not urgent. Raises `EngineUnavailable` once closed."""
+        step = Step(item, urgent)
+        with self._changed:
             if self._closed:
-                raise errors.EngineUnavailable("The engine is shutting down.")
+                raise _shutting_down()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
-            self._waiting.put(step)
+            if urgent:
+                self._waiting.insert(sum(each.urgent for each in self._waiting), step)
+            else:
+                self._waiting.append(step)
+            self._changed.notify()
         return step.future
 
     def close(self) -> None:
         """Fails what waits; returns when the step under way has ended."""
-        with self._lock:
+        with self._changed:
             self._closed = True
             thread = self._thread
-            self._waiting.put(None)
+            self._changed.notify()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
     def _run(self) -> None:
-        while True:
-            step = self._waiting.get()
-            if step is None:
-                break
-            steps = [step]
-            with contextlib.suppress(queue.Empty):
-                while len(steps) < self._width:
-                    step = self._waiting.get_nowait()
-                    if step is None:
-                        self._waiting.put(None)
-                        break
-                    steps.append(step)
+        while steps := self._next():
             self._settle(steps)
-        with contextlib.suppress(queue.Empty):
-            while (step := self._waiting.get_nowait()) is not None:
-                step.future.set_exception(errors.EngineUnavailable("The engine is shutting down."))
+        for step in self._waiting:  # nobody adds to it any more
+            step.future.set_exception(_shutting_down())
+        self._waiting.clear()
+
+    def _next(self) -> list[Step]:
+        """Waits for some; none once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return []
+            return [self._waiting.popleft() for _ in range(min(self._width, len(self._waiting)))]
 
     def _settle(self, steps: list[Step]) -> None:
         started = [step for step in steps if step.future.set_running_or_notify_cancel()]
@@ -135,3 +138,7 @@ class StepQueue:
             if not step.future.done():
                 with contextlib.suppress(InvalidStateError):
                     step.future.set_exception(failure)
+
+
+def _shutting_down() -> errors.EngineUnavailable:
+    return errors.EngineUnavailable("The engine is shutting down.")
