@@ -10,7 +10,7 @@ pass, an utterance of ten seconds is final some 20 ms after its end instead of h
 
 Sound is compared with the model's at every second frame only (`ds`): 0.093 s of a processor for a second of speech
 instead of 0.126, and 46.1 % instead of 45.1 % on 29 clips. Fewer hypotheses saved less for the same (2,000: 0.104 s,
-46.1 %), narrower beams cost more words (0.097 s, 51.7 %), limits on words a frame and fewer Gaussians nothing either way.
+46.1 %), narrower beams cost more words (0.097 s, 51.7 %), limits on words a frame and fewer Gaussians save nothing.
 """
 
 from __future__ import annotations
