@@ -57,10 +57,10 @@ def host_memory_bytes() -> int:
     return min([total, *(int(limit) for limit in limits if limit.isdigit())])
 
 
-def resident_bytes() -> int:
-    """This process's resident memory; 0 where the system does not say."""
+def resident_bytes(pid: int | None = None) -> int:
+    """This process's resident memory, or another's; 0 where the system does not say."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
 

@@ -32,7 +32,7 @@ from typing import Any
 
 import msgpack
 
-from ml import errors, observe
+from ml import devices, errors, observe
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +132,20 @@ class WorkerPool:
 _pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
 
 
+_processes: weakref.WeakSet[_Process] = weakref.WeakSet()  # that live; an idle one ends with its pool
+_counting = threading.Lock()
+
+
+def memory_bytes() -> dict[str, int]:
+    """Resident memory of all child processes, by their target."""
+    with _counting:
+        living = [(process.target, process.pid) for process in _processes]
+    taken = dict.fromkeys((target for target, _ in living), 0)
+    for target, pid in living:
+        taken[target] += devices.resident_bytes(pid)
+    return taken
+
+
 @atexit.register
 def _close_pools() -> None:
     for pool in list(_pools):
@@ -142,7 +156,7 @@ class _Process:
     """One child process and the connection to it. Used by one thread at a time."""
 
     def __init__(self, target: str, options: Mapping[str, Any], memory_bytes: int | None) -> None:
-        self._target = target
+        self.target = target
         ours, theirs = socket.socketpair()
         root = str(Path(__file__).resolve().parent.parent)
         with theirs:
@@ -155,6 +169,8 @@ class _Process:
         self._connection = Connection(ours.detach())
         self.pid = self._popen.pid
         self.usable = True
+        with _counting:
+            _processes.add(self)
         self._send(options)
 
     def call(
@@ -171,7 +187,7 @@ class _Process:
         except (EOFError, OSError) as error:
             code = self.kill()
             log.error("worker process died", extra={"target": method, "exit_code": code})
-            observe.tell(observe.ProcessDied(self._target))
+            observe.tell(observe.ProcessDied(self.target))
             raise errors.EngineFailed(f"The engine's process died (exit code {code}); it is being replaced.") from error
         except BaseException:
             self.kill()  # The reply to an abandoned call would be taken for the next call's.
@@ -185,7 +201,7 @@ class _Process:
         if self._popen.poll() is None:
             return False
         self.kill()
-        observe.tell(observe.ProcessDied(self._target))
+        observe.tell(observe.ProcessDied(self.target))
         return True
 
     def kill(self) -> int | None:
@@ -193,6 +209,8 @@ class _Process:
         self.usable = False
         self._popen.kill()
         code = self._popen.wait()
+        with _counting:
+            _processes.discard(self)
         self._connection.close()
         return code
 

@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from jobs.worker import BACKGROUND_QUEUES, SHADOW_QUEUES, SPEECH_QUEUES
-from ml import devices, runtime
+from ml import devices, runtime, workers
 from observability import metrics
 from sockets import consumer
 
@@ -116,6 +116,7 @@ class RuntimeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield _memory()
+        yield _processes()
         yield from _models()
         yield _waiting()
         yield _sockets()
@@ -129,6 +130,15 @@ def _memory() -> Metric:
     for state in runtime.pool.states():
         if state.memory_bytes is not None:
             gauge.add_metric((metrics.model_label(state.id), state.device), state.memory_bytes)
+    return gauge
+
+
+def _processes() -> Metric:
+    gauge = GaugeMetricFamily(
+        "speech_engine_process_memory_bytes", "Resident memory of engines' child processes.", labels=("target",)
+    )
+    for target, taken in workers.memory_bytes().items():
+        gauge.add_metric((target.rpartition(".")[2],), taken)
     return gauge
 
 

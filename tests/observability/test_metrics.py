@@ -49,6 +49,7 @@ def test_counts_requests_by_route_and_status(server: str, tenant: Tenant) -> Non
     assert more("speech_batch_compute_seconds_count", model="tts/espeak-ng") >= 1
     assert more("speech_batch_wait_seconds_count", model="tts/espeak-ng") >= 1
     assert after("speech_model_memory_bytes", model="tts/espeak-ng") >= 0
+    assert after("speech_engine_process_memory_bytes", target="espeak_process:Synthesizer") > 1e6
     assert after("speech_models", status="ready") >= 1
     assert after("speech_build_info") == 1
     assert after("process_resident_memory_bytes") > 1e7
@@ -239,12 +240,16 @@ def test_engines_processes_that_die(database: None) -> None:
     with suppress(errors.MlError):
         pool.call("inspect", timeout_seconds=60)
     (pid,) = pool.pids()
+    memory = "speech_engine_process_memory_bytes"
+    assert Metrics(scraping.exposition().decode())(memory, **labels) > 1e6
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     with suppress(errors.MlError):
         pool.call("inspect", timeout_seconds=60)
     pool.close()
-    assert Metrics(scraping.exposition().decode())(name, **labels) == before(name, **labels) + 1
+    after = Metrics(scraping.exposition().decode())
+    assert after(name, **labels) == before(name, **labels) + 1
+    assert after(memory, **labels) == 0
 
 
 # ── Who may read them ───────────────────────────────────────────────────────────────────────────────────────────────
