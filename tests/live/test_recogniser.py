@@ -13,6 +13,7 @@ from ml import errors, runtime, stt
 from ml.audio.stream import decoding_processes
 from ml.stt import live
 from ml.stt.engines.base import Hypothesis
+from ml.stt.engines.streaming import Step, StepQueue
 from ml.stt.live.agreement import Agreement
 from ml.stt.live.endpointing import Endpointer
 from ml.types import TranscriptionOptions, Word
@@ -372,6 +373,28 @@ def test_refuses_what_cannot_be(wanted):
     with pytest.raises(errors.InvalidRequest):
         Listener(wanted)
     assert live.recognizer.sessions == 0
+
+
+def test_urgent_steps_go_first_in_small_rounds():
+    rounds, begun, go = [], threading.Event(), threading.Event()
+
+    def compute(steps: list[Step]) -> None:
+        rounds.append([step.item for step in steps])
+        begun.set()
+        assert go.wait(30)
+        for step in steps:
+            step.future.set_result(step.item)
+
+    queue = StepQueue(compute, name="test", width=2)
+    futures = [queue.submit("first")]
+    assert begun.wait(30)
+    futures += [queue.submit(name, urgent=name in "xy") for name in "abxcy"]
+    go.set()
+    assert [future.result(30) for future in futures] == ["first", *"abxcy"]
+    assert rounds == [["first"], ["x", "y"], ["a", "b"], ["c"]]
+    queue.close()
+    with pytest.raises(errors.EngineUnavailable):
+        queue.submit("late")
 
 
 # ── Rules ───────────────────────────────────────────────────────────────────────────────────────────────────────────
