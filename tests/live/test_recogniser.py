@@ -440,9 +440,9 @@ def said(text: str, **more) -> Hypothesis:
 def test_agreement_keeps_what_two_agree_on():
     agreement = Agreement()
     assert agreement.update(said("the weather"), 9.0).stable == ""
-    assert agreement.update(said("the weather in"), 9.0).stable == "the"
-    assert agreement.update(said("the weather in a"), 9.0).stable == "the weather"
-    changed = agreement.update(said("a leather in the city"), 9.0)
+    assert agreement.update(said("the weather in"), 9.4).stable == "the"
+    assert agreement.update(said("the weather in a"), 9.8).stable == "the weather"
+    changed = agreement.update(said("a leather in the city"), 10.2)
     assert (changed.stable, changed.text) == ("the weather", "the weather in the city")
     assert agreement.settle(said("The weather, in the city.")).text == "The weather, in the city."
     assert agreement.settle(said("A leather in the city")).text == "the weather in the city"
@@ -450,18 +450,27 @@ def test_agreement_keeps_what_two_agree_on():
 
 def test_agreement_waits_for_the_last_moments():
     agreement = Agreement()
-    for _ in range(3):
-        agreed = agreement.update(said("one two three four"), 1.0)
+    for heard_seconds in (0.2, 0.6, 1.0):
+        agreed = agreement.update(said("one two three four"), heard_seconds)
     assert agreed.stable == "one"  # "two" ends at 0.9 s, of 1.0 s heard
+
+
+def test_agreement_needs_a_while():
+    """The same mistake, said twice in a tenth of a second."""
+    agreement = Agreement()
+    texts = ["a leather in", "a leather in", "the weather in", "the weather in", "the weather in", "the weather in it"]
+    stable = [agreement.update(said(text), 9.0 + 0.1 * step).stable for step, text in enumerate(texts)]
+    assert stable == [""] * 6
+    assert agreement.update(said("the weather in it"), 9.6).stable == "the weather"
 
 
 def test_agreement_without_word_times_and_without_spaces():
     agreement = Agreement()
-    for text in ("eins zwei drei", "eins zwei drei vier"):
-        agreed = agreement.update(Hypothesis(text, (), 0.9), 1.0)
+    for seconds, text in enumerate(("eins zwei drei", "eins zwei drei vier")):
+        agreed = agreement.update(Hypothesis(text, (), 0.9), seconds)
     assert agreed.stable == "eins zwei"
     chinese = Agreement()
-    for text in ("天气很", "天气很好"):
+    for seconds, text in ((9.0, "天气很"), (9.5, "天气很好")):
         words = tuple(Word(letter, index * 0.2, index * 0.2 + 0.2, 0.9) for index, letter in enumerate(text))
-        agreed = chinese.update(Hypothesis(text, words, 0.9), 9.0)
+        agreed = chinese.update(Hypothesis(text, words, 0.9), seconds)
     assert (agreed.stable, agreed.text) == ("天气", "天气很好")
