@@ -88,6 +88,15 @@ class Production:
             )
         return Process(process, log, port)
 
+    def answers(self, server: Process) -> bool:
+        """As a probe asks: by address, over plain HTTP, of the process itself."""
+        assert server.process.poll() is None, server.log.read_text()
+        try:
+            url = f"http://127.0.0.1:{server.port}/health/ready"
+            return httpx.get(url, timeout=10, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
     def nginx_log(self) -> str:
         return (self.folder / "nginx" / "error.log").read_text()
 
@@ -109,7 +118,7 @@ def production(folder: Path) -> Iterator[Production]:
         ]
         stack.enter_context(nginx(made))
         for server in made.servers:
-            wait_until(lambda at=server: _answers(at), 90, f"{server.log.read_text()} answers")
+            wait_until(lambda at=server: made.answers(at), 90, f"{server.log.read_text()} answers")
         yield made
 
 
@@ -172,15 +181,6 @@ def nginx(made: Production) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(20)
-
-
-def _answers(server: Process) -> bool:
-    """As a probe asks: by address, over plain HTTP, of the process itself."""
-    assert server.process.poll() is None, server.log.read_text()
-    try:
-        return httpx.get(f"http://127.0.0.1:{server.port}/health/ready", timeout=10, trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def _stop(made: Production) -> None:
