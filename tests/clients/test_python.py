@@ -25,7 +25,7 @@ from speech_client import (
 )
 from speech_client import webhooks as client_webhooks
 from speech_client._stt import TranscriptionOptions
-from speech_client._tts import SynthesisOptions
+from speech_client._tts import Consent, SynthesisOptions
 from speech_client.live import SessionOptions
 from speech_client.types import Billed, Closed, Final, Partial, Refused, SpeechJob, SpeechStarted, Transcription
 from standardwebhooks import Webhook
@@ -33,7 +33,7 @@ from standardwebhooks import Webhook
 from stt.api import TranscribeSerializer
 from stt.live.protocol import StartSerializer
 from stt.models import SttJob
-from tests.api.support import decode
+from tests.api.support import decode, silence
 from tests.clients.support import (
     NUMBERS,
     NUMBERS_TEXT,
@@ -46,6 +46,7 @@ from tests.clients.support import (
 )
 from tests.conftest import Tenant
 from tts.api import SynthesizeSerializer
+from tts.voices.models import Voice
 from webhooks import signing
 
 LONG = "A sentence that is spoken for as long as nobody stops it. " * 1500
@@ -112,6 +113,24 @@ def test_members_see_models_usage_and_quota(server: str, organization: Tenant) -
         quota = member.quota()
         assert quota.remaining["characters"] is None
         assert quota.resets_at.tzinfo is not None
+
+
+def test_clones_voices(server: str, organization: Tenant) -> None:
+    token = organization.user("developer").headers["Authorization"].removeprefix("Bearer ")
+    with Speech(server, token) as member:
+        consent: Consent = {"name": "Ann Example", "statement": "I consent."}
+        begun = member.tts.clone("Ann", silence(8), consent=consent, language="en-GB")
+        assert (begun.status, begun.kind, begun.language) == ("training", "cloned", "en-GB")
+        voice = member.tts.wait_voice(begun.id, timeout=120)
+        assert voice.error is not None
+        assert (voice.status, voice.error.code) == ("failed", "sample_too_short")
+        assert Voice.objects.get(id=begun.id).consent.name == "Ann Example"
+        member.tts.delete_voice(begun.id)
+        with pytest.raises(NotFound):
+            member.tts.voice(begun.id)
+        with pytest.raises(InvalidRequest) as refused:
+            member.tts.clone("Ann", silence(8), consent="no")
+        assert refused.value.param == "consent"
 
 
 # ── Recognising ─────────────────────────────────────────────────────────────────────────────────────────────────────

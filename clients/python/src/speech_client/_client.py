@@ -34,6 +34,8 @@ class _Tts:
     voices = Operation(_tts.voices)
     voice = Operation(_tts.voice)
     clone = Operation(_tts.clone)
+    wait_voice = Operation(_tts.wait_voice)
+    revoke_consent = Operation(_tts.revoke_consent)
     delete_voice = Operation(_tts.delete_voice)
 
 

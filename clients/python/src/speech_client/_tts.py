@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, Unpack
 
 from speech_client._flow import IO, Flow
 from speech_client._http import Call, Source, Upload, as_form, fetch, without_none
 from speech_client._reading import read
+from speech_client.errors import TimedOut
 from speech_client.types import Batch, Refused, SpeechJob, Voice, Voices
 
 Format: TypeAlias = Literal["wav", "mp3", "opus", "aac", "flac", "pcm", "mulaw", "alaw", "wav_mulaw", "wav_alaw"]
+
+
+VOICE_POLL_SECONDS = 0.5
 
 
 class SynthesisOptions(TypedDict, total=False):
@@ -31,6 +37,13 @@ class SynthesisOptions(TypedDict, total=False):
     loudness: float  # LUFS, such as -16
     verify: bool  # let a recogniser hear it; see SpeechJob.verification
     lexicon: Sequence[str | Mapping[str, Any]]  # ids of lexicons, and entries such as {"grapheme": …, "alias": …}
+
+
+class Consent(TypedDict):
+    """Whose voice it is, and what was agreed to."""
+
+    name: NotRequired[str]
+    statement: str
 
 
 class Item(SynthesisOptions):
@@ -109,20 +122,36 @@ def clone(
     name: str,
     audio_sample: Source,
     *,
-    consent: str | bool,
+    consent: str | Consent,
     consent_audio: Source | None = None,
     language: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Flow[Voice]:
-    """A voice like that of the sample, first `training`; ask `voice` until it is `ready` or `failed`.
+    """A voice like that of the sample, at first `training`: see `wait_voice`. Needs a member's access token.
 
     consent: what the speaker agreed to. consent_audio: the speaker saying so.
     """
-    form = as_form({**without_none(name=name, consent=consent, language=language), **(extra or {})})
+    said = consent if isinstance(consent, str) else json.dumps(consent)
+    form = as_form({**without_none(name=name, consent=said, language=language), **(extra or {})})
     with Upload(audio_sample) as sample, Upload(consent_audio if consent_audio is not None else b"") as spoken:
         files = [("audio_sample", sample)] + ([("consent_audio", spoken)] if consent_audio is not None else [])
         call = Call("POST", "/tts/voice-clone", form=form, files=files, makes_job=True)
         return read(Voice, (yield from fetch(io, call)).json())
+
+
+def wait_voice(io: IO, voice_id: str, *, timeout: float | None = None) -> Flow[Voice]:
+    """The voice once it is `ready`, or `failed` with an `error`. Raises TimedOut after `timeout` seconds."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while (state := (yield from voice(io, voice_id))).status == "training":
+        if deadline is not None and time.monotonic() >= deadline:
+            raise TimedOut("The voice is not ready in the time that it was waited for; it goes on.")
+        yield io.sleep(VOICE_POLL_SECONDS)
+    return state
+
+
+def revoke_consent(io: IO, voice_id: str) -> Flow[None]:
+    """The voice is disabled at once; its sample is deleted."""
+    yield from fetch(io, Call("DELETE", f"/tts/voices/{voice_id}/consent"))
 
 
 def delete_voice(io: IO, voice_id: str) -> Flow[None]:

@@ -168,7 +168,9 @@ class BatchState(Answer):
 
     @property
     def ended(self) -> bool:
-        return self.finished_at is not None
+        """All of its jobs have; the server may read them a moment before it reads that the batch is over."""
+        under_way = self.counts.get("queued", 0) + self.counts.get("processing", 0)
+        return self.finished_at is not None and not under_way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +205,11 @@ class Voice(Answer):
     kind: str = "builtin"
     status: str = "ready"
     preview_url: str | None = None
+    method: str | None = None
+    """Of a voice of one's own: `cloned`, or `adapted` where no installed model clones."""
+    similarity: dict[str, Any] | None = None
+    sample: dict[str, Any] | None = None
+    error: JobError | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
