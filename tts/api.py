@@ -36,6 +36,8 @@ from ml import audio
 from ml.tts import timeline
 from ml.types import SynthesisOptions, Voice
 from tts import selectors, services
+from tts.defaults import services as defaults
+from tts.defaults.models import SpeechDefaults
 from tts.lexicons.api import EntrySerializer
 from tts.models import TtsJob
 from tts.services import SynthesisRequest
@@ -189,7 +191,8 @@ class SynthesizeView(JsonView):
         """Speak a text: a finished job, or with `stream: true` the audio itself as it is made."""
         fields = validated(SynthesizeSerializer, request.data)
         stream, queued = fields.pop("stream"), fields.pop("queued")
-        synthesis = _synthesis_request(fields)
+        row = defaults.get_defaults(actor=self.actor)
+        synthesis = _synthesis_request(defaults.with_defaults(row, fields))
         if queued and stream:
             raise errors.InvalidRequest("A job is either streamed or queued.", param="async", code="async_and_stream")
         if queued:
@@ -219,14 +222,15 @@ class SynthesizeBatchView(JsonView):
     @idempotent
     def post(self, request: Request) -> Response:
         """Speak up to 100 texts; one that is wrong does not stop the others."""
-        defaults = validated(BatchSerializer, request.data)
-        items: list[dict[str, Any]] = defaults.pop("items")
-        queued = defaults.pop("queued")
+        shared = validated(BatchSerializer, request.data)
+        items: list[dict[str, Any]] = shared.pop("items")
+        queued = shared.pop("queued")
         if len(items) > settings.TTS_MAX_BATCH_ITEMS:
             raise errors.InvalidRequest(
                 f"A batch holds at most {settings.TTS_MAX_BATCH_ITEMS} items.", code="batch_too_large", param="items"
             )
-        requests = [_batch_item(defaults, item) for item in items]
+        row = defaults.get_defaults(actor=self.actor)
+        requests = [_batch_item(row, shared, item) for item in items]
         if queued:
             batch_id, outcomes = services.submit_batch(actor=self.actor, requests=requests)
         else:
@@ -324,7 +328,8 @@ class PreviewView(JsonView):
     @idempotent
     def post(self, request: Request) -> Response:
         """How a text is pronounced: its phonemes, and a job with its audio."""
-        synthesis = _synthesis_request(validated(self.PreviewSerializer, request.data))
+        row = defaults.get_defaults(actor=self.actor)
+        synthesis = _synthesis_request(defaults.with_defaults(row, validated(self.PreviewSerializer, request.data)))
         job, phonemes, entries = services.preview(actor=self.actor, request=synthesis, cancel=self.client_left)
         spoken = TtsJobSerializer(job, context={"request": request}).data
         body = {"phonemes": phonemes, "entries": [asdict(entry) for entry in entries], "job": spoken}
@@ -413,10 +418,12 @@ def _synthesis_request(fields: dict[str, Any]) -> SynthesisRequest:
     return SynthesisRequest(options=SynthesisOptions(**fields), given=given, **request)
 
 
-def _batch_item(defaults: dict[str, Any], item: dict[str, Any]) -> SynthesisRequest | errors.ApiError:
+def _batch_item(
+    row: SpeechDefaults | None, shared: dict[str, Any], item: dict[str, Any]
+) -> SynthesisRequest | errors.ApiError:
     serializer = BatchItemSerializer(data=item)
     if serializer.is_valid():
-        return _synthesis_request({**defaults, **serializer.validated_data})
+        return _synthesis_request(defaults.with_defaults(row, {**shared, **serializer.validated_data}))
     param, details = next(iter(serializer.errors.items()))
     return errors.InvalidRequest(str(details[0]), code=f"parameter_{details[0].code}", param=param)
 

@@ -10,9 +10,10 @@ from django.db import models
 
 from analytics.models import Task
 from jobs.models import Job
+from tts.defaults.models import SpeechDefaults
 from tts.lexicons.models import PronunciationLexicon, VoiceDefaults
 
-__all__ = ["PronunciationLexicon", "TtsJob", "VoiceDefaults"]
+__all__ = ["PronunciationLexicon", "SpeechDefaults", "TtsJob", "VoiceDefaults"]
 
 
 class TtsJob(Job):

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from tts import api
+from tts.defaults.api import SpeechDefaultsView
 from tts.lexicons import api as lexicons
 from tts.voices import api as voices
 
@@ -16,6 +17,7 @@ urlpatterns = [
     path("jobs/<uuid:job_id>", api.TtsJobView.as_view()),
     path("jobs/<uuid:job_id>/retry", api.TtsJobRetryView.as_view()),
     path("jobs/<uuid:job_id>/timestamps", api.TtsTimestampsView.as_view()),
+    path("defaults", SpeechDefaultsView.as_view()),
     path("lexicons", lexicons.LexiconListView.as_view()),
     path("lexicons/preview", api.PreviewView.as_view()),
     path("lexicons/<uuid:lexicon_id>", lexicons.LexiconView.as_view()),

@@ -102,7 +102,7 @@ def home(*, actor: Actor) -> Home:
     return Home(
         health=_health(),
         usage=_usage(actor),
-        jobs=_recent_jobs(actor),
+        jobs=recent_jobs(actor=actor),
         latencies=tuple(statistics.latencies(actor=actor)),
         states=statistics.states(actor=actor),
         processes=dict(Counter(worker.kind for worker in list_workers())),
@@ -177,7 +177,8 @@ def _usage(actor: Actor) -> Usage:
     )
 
 
-def _recent_jobs(actor: Actor) -> tuple[RecentJob, ...]:
+def recent_jobs(*, actor: Actor) -> tuple[RecentJob, ...]:
+    """Of both kinds, newest first."""
     spoken = [_spoken(job) for job in tts.list_jobs(actor=actor)[:RECENT_JOBS]]
     heard = [_heard(job) for job in stt.list_jobs(actor=actor).select_related("audio", "transcription")[:RECENT_JOBS]]
     return tuple(heapq.nlargest(RECENT_JOBS, [*spoken, *heard], key=lambda job: job.created_at))

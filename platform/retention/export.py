@@ -19,7 +19,7 @@ from models_registry.models import EvaluationManifest, Installation, Rollout, Ro
 from openai_api.models import OpenAIAlias
 from retention.models import DeletionRecord
 from stt.models import AudioFile, ShadowTranscription, SttJob, Transcription, TranscriptionDefaults
-from tts.models import PronunciationLexicon, TtsJob, VoiceDefaults
+from tts.models import PronunciationLexicon, SpeechDefaults, TtsJob, VoiceDefaults
 from tts.voices.models import Consent, Voice
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 
@@ -42,6 +42,7 @@ EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     "audit.jsonl": (AuditEntry, ()),
     "batches.jsonl": (Batch, ()),
     "transcription_defaults.jsonl": (TranscriptionDefaults, ()),
+    "speech_defaults.jsonl": (SpeechDefaults, ()),
     "quota.jsonl": (Quota, ()),
     "quota_periods.jsonl": (QuotaPeriod, ()),
     "evaluation_manifests.jsonl": (EvaluationManifest, ()),

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from playwright.sync_api import expect
 
 from accounts.models import ApiKey, Membership
 from analytics import quota
@@ -16,7 +17,7 @@ from audit.models import AuditEntry
 from stt.models import SttJob
 from tests.browser import Browser, signed_in, text_of
 from tests.conftest import OWNED_AUDIO, Client, Tenant
-from tests.dashboard.kit import Chromium, check
+from tests.dashboard.kit import Chromium, check, get_page
 from tts.models import TtsJob
 
 MOST_QUERIES = 20
@@ -194,3 +195,12 @@ def test_home_costs_few_queries_whatever_there_is(tenant: Tenant, jobs: int) -> 
     assert page.status_code == 200
     assert len(re.findall(r"data-play=", page.content.decode())) == min(jobs, 10)
     assert len(queries) <= MOST_QUERIES, [query["sql"][:90] for query in queries]
+
+
+def test_recent_jobs_follow(tenant: Tenant, chromium: Chromium) -> None:
+    page = chromium.sign_in(tenant, "viewer")
+    page.goto("/dashboard")
+    expect(page.get_by_text("No jobs yet")).to_be_visible()
+    tenant.key("tts").post("/tts/synthesize", json={"text": "Here I am."})
+    expect(page.locator("#recent-jobs").get_by_text("Here I am.", exact=True)).to_be_visible()
+    get_page(tenant, "/dashboard/recent", "viewer", most=8)

@@ -15,8 +15,9 @@ from stt.models import TranscriptionDefaults
 from tests.browser import Browser, signed_in, text_of
 from tests.conftest import Tenant
 from tests.dashboard.kit import Chromium, check, get_page, toast
+from tts.defaults.models import SpeechDefaults
 
-PATHS = ["", "/transcription", "/quota", "/data"]
+PATHS = ["", "/speech", "/transcription", "/quota", "/data"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -107,3 +108,19 @@ def test_ends_the_organisation(tenant: Tenant) -> None:
     assert not Organization.objects.filter(id=tenant.organization.id).exists()
     assert browser.get("/dashboard").status_code == 403
     assert Browser(tenant.server).get("/dashboard/login").status_code == 200
+
+
+def test_speech_defaults_are_chosen(tenant: Tenant, chromium: Chromium) -> None:
+    page = chromium.sign_in(tenant, "admin")
+    page.goto("/dashboard/settings/speech")
+    page.get_by_label("Voice").select_option("espeak:de")
+    page.get_by_label("Format").select_option("flac")
+    page.get_by_role("button", name="Save").click()
+    assert toast(page).startswith("Saved")
+    check(page, "settings-speech")
+    page.goto("/dashboard/studio/speak")
+    assert page.locator("#id_voice").input_value() == "espeak:de"
+    assert page.locator("#id_format").input_value() == "flac"
+    row = SpeechDefaults.objects.get(organization=tenant.organization)
+    assert (row.voice, row.language, row.format) == ("espeak:de", "", "flac")
+    assert signed_in(tenant, "developer").submit("/dashboard/settings/speech", {"format": "mp3"}).status_code == 403

@@ -41,6 +41,14 @@ class HomeView(Page):
         return self.render("dashboard/home.html", fields)
 
 
+class RecentJobs(Page):
+    """The last jobs alone: Home asks for them while somebody looks."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        fields = {"jobs": selectors.recent_jobs(actor=self.actor)}
+        return self.render("dashboard/home/recent.html", fields, part="dashboard/home/recent.html")
+
+
 class AudioView(Page):
     def get(self, request: HttpRequest, task: str, job_id: uuid.UUID) -> HttpResponse:
         """To a fresh signed URL of a job's audio."""
@@ -50,6 +58,7 @@ class AudioView(Page):
 
 urlpatterns = [
     path("dashboard", HomeView.as_view(), name="home"),
+    path("dashboard/recent", RecentJobs.as_view(), name="home-recent"),
     path("dashboard/", RedirectView.as_view(pattern_name="dashboard:home")),
     path("dashboard/jobs/<str:task>/<uuid:job_id>/audio", AudioView.as_view(), name="audio"),
 ]

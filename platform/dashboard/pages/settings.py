@@ -1,4 +1,4 @@
-"""The organisation: its name, what transcriptions do by default, what it may use, what it keeps, and its end."""
+"""The organisation: name, defaults of speech and transcriptions, what it may use, what it keeps, and its end."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import Role
 from audit import services as audit
+from common.display import language_name
 from common.streaming import in_thread
 from dashboard.access import Action, Page
 from dashboard.forms import attempt, succeeds
 from dashboard.nav import Command, NavItem, Section
 from dashboard.selectors import quota_meters
 from dashboard.toasts import toast
+from ml import audio
 from ml.types import TranscriptionOptions
 from retention import export
 from retention import services as retention
 from stt import selectors as stt
 from stt import services as stt_services
 from stt.models import TranscriptionDefaults
+from tts import selectors as tts
+from tts.defaults import services as tts_defaults
+from tts.defaults.models import SpeechDefaults
 
 
 class SettingsPage(Page):
@@ -43,8 +48,8 @@ class SettingsPage(Page):
         return self.render(f"dashboard/settings/{name}.html", shown, status=status)
 
     def _tabs(self) -> list[dict[str, Any]]:
-        tabs = [(_("General"), "settings"), (_("Transcription"), "settings-speech"), (_("Quota"), "settings-quota"),
-                (_("Data"), "settings-data")]  # fmt: skip
+        tabs = [(_("General"), "settings"), (_("Speech"), "settings-voice"), (_("Transcription"), "settings-speech"),
+                (_("Quota"), "settings-quota"), (_("Data"), "settings-data")]  # fmt: skip
         urls = [(label, reverse(f"dashboard:{name}")) for label, name in tabs]
         return [{"label": label, "url": url, "current": url == self.request.path} for label, url in urls]
 
@@ -116,6 +121,49 @@ class SpeechForm(forms.Form):
         required=False,
         widget=forms.CheckboxSelectMultiple,
     )
+
+
+class VoiceForm(forms.Form):
+    """What texts are spoken with where a request says nothing."""
+
+    voice = forms.ChoiceField(label=gettext_lazy("Voice"), required=False)
+    language = forms.ChoiceField(
+        label=gettext_lazy("Language"), required=False,
+        help_text=gettext_lazy("Of texts for which neither a voice is named nor one chosen here."),
+    )  # fmt: skip
+    format = forms.ChoiceField(label=gettext_lazy("Format"), required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        voices = tts.list_voices()
+        languages = sorted(
+            ((tag, language_name(tag)) for tag in {v.language for v in voices}), key=lambda pair: pair[1]
+        )
+        formats = [(name, name.upper()) for name in sorted(audio.CONTENT_TYPES)]
+        choices = {"voice": [(voice.id, voice.name) for voice in voices], "language": languages, "format": formats}
+        usual = {
+            "voice": _("By language"),
+            "language": _("As the platform: en-US"),
+            "format": _("As the platform: WAV"),
+        }
+        for name, given in choices.items():
+            self.fields[name].choices = [("", usual[name]), *given]  # type: ignore[attr-defined]
+
+
+class VoicePage(SettingsPage):
+    post_role = Role.ADMIN
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        row = tts_defaults.get_defaults(actor=self.actor) or SpeechDefaults()
+        return self.show("voice", {}, VoiceForm(initial={name: getattr(row, name) for name in tts_defaults.FIELDS}))
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        form = VoiceForm(request.POST)
+        if form.is_valid() and attempt(
+            form, lambda: tts_defaults.save_defaults(actor=self.actor, changes=form.cleaned_data)
+        ):
+            return self.done(_("Saved: it holds for requests from now on."), "dashboard:settings-voice")
+        return self.show("voice", {}, form)
 
 
 class SpeechPage(SettingsPage):
@@ -232,6 +280,7 @@ class EndAction(Action):
 _BASE = "dashboard/settings"
 urlpatterns = [
     path(_BASE, GeneralPage.as_view(), name="settings"),
+    path(f"{_BASE}/speech", VoicePage.as_view(), name="settings-voice"),
     path(f"{_BASE}/transcription", SpeechPage.as_view(), name="settings-speech"),
     path(f"{_BASE}/quota", QuotaPage.as_view(), name="settings-quota"),
     path(f"{_BASE}/data", DataPage.as_view(), name="settings-data"),
@@ -246,6 +295,7 @@ NAV = (
     ),
 )  # fmt: skip
 COMMANDS = (
+    Command(gettext_lazy("Speech defaults"), "dashboard:settings-voice", "volume-2", keywords="voice language format"),
     Command(
         gettext_lazy("Transcription defaults"), "dashboard:settings-speech", "sliders-horizontal",
         keywords="punctuation redaction stages pipeline",

@@ -22,6 +22,8 @@ from ml import audio
 from ml.errors import MlError
 from ml.types import SynthesisOptions, Voice
 from tts import selectors, services
+from tts.defaults import services as defaults
+from tts.defaults.models import SpeechDefaults
 from tts.voices.selectors import list_spoken as own_voices
 
 FORMATS = ("mp3", "wav", "opus", "flac", "aac")
@@ -75,8 +77,11 @@ class SpeakPage(Page):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         voices = _voices(self)
-        chosen = request.GET.get("voice", "") or _first_voice(selectors.list_voices())
-        form = SpeakForm(voices, initial={"voice": chosen, "format": "mp3", "speed": 1, "pitch": 0})
+        usual = defaults.get_defaults(actor=self.actor) or SpeechDefaults()
+        first = usual.voice or _first_voice(selectors.list_voices(), usual.language or "en-US")
+        chosen = request.GET.get("voice", "") or first
+        format_name = usual.format if usual.format in FORMATS else "mp3"
+        form = SpeakForm(voices, initial={"voice": chosen, "format": format_name, "speed": 1, "pitch": 0})
         fields = {"form": form, "history": _history(self), "limit": settings.TTS_MAX_CHARACTERS}
         return self.render("dashboard/studio/speak.html", fields, part="dashboard/studio/history.html")
 
@@ -129,9 +134,8 @@ def _refused(error: errors.ApiError | MlError) -> JsonResponse:
     return JsonResponse(body, status=error.status)
 
 
-def _first_voice(voices: list[Voice]) -> str:
-    english = next((voice.id for voice in voices if voice.language.lower() == "en-us"), "")
-    return english or voices[0].id
+def _first_voice(voices: list[Voice], language: str) -> str:
+    return next((voice.id for voice in voices if voice.language.lower() == language.lower()), voices[0].id)
 
 
 def _history(page: Page) -> list[Any]:

@@ -1,0 +1,26 @@
+"""What an organisation's requests are spoken with where they say nothing."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from common.models import OrganizationOwned
+
+
+class SpeechDefaults(OrganizationOwned):
+    """Empty: the platform's own. What belongs to one voice alone is in `VoiceDefaults`."""
+
+    organization = models.OneToOneField(
+        "accounts.Organization", on_delete=models.CASCADE, related_name="speech_defaults"
+    )
+    voice = models.CharField(max_length=100, blank=True, help_text="An id of GET /tts/voices.")
+    language = models.CharField(max_length=35, blank=True, help_text="BCP-47; for requests without a voice.")
+    format = models.CharField(max_length=16, blank=True)
+
+    class Meta:
+        app_label = "tts"
+        verbose_name = "speech defaults"
+        verbose_name_plural = "speech defaults"
+
+    def __str__(self) -> str:
+        return f"speech defaults of {self.organization_id}"

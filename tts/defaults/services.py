@@ -1,0 +1,55 @@
+"""Reads, writes and applies an organisation's defaults of speech."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from accounts.actors import Actor
+from audit import services as audit
+from common import errors
+from common.access import owned_by
+from ml import audio
+from ml import tts as engine
+from ml.types import SynthesisOptions
+from tts.defaults.models import SpeechDefaults
+
+FIELDS = ("voice", "language", "format")
+
+
+def get_defaults(*, actor: Actor) -> SpeechDefaults | None:
+    return owned_by(actor, SpeechDefaults).first()
+
+
+def save_defaults(*, actor: Actor, changes: dict[str, str]) -> SpeechDefaults:
+    """Changes some of FIELDS; an empty one is the platform's own again.
+
+    Raises UnknownVoice and UnsupportedLanguage for what cannot be spoken with, InvalidRequest for another format.
+    """
+    row = get_defaults(actor=actor) or SpeechDefaults(organization=actor.organization)
+    for name, value in changes.items():
+        setattr(row, name, value)
+    if row.format and row.format not in audio.CONTENT_TYPES:
+        raise errors.InvalidRequest(f"The format is one of {', '.join(sorted(audio.CONTENT_TYPES))}.", param="format")
+    if row.voice or row.language:
+        engine.resolve(SynthesisOptions(**_chosen(row)))
+    with transaction.atomic():
+        row.save()
+        audit.record(actor=actor, action="tts_defaults.changed", changes=changes)
+    return row
+
+
+def with_defaults(row: SpeechDefaults | None, fields: dict[str, Any]) -> dict[str, Any]:
+    """A request's fields over the organisation's. Who names a voice, a language or a model chooses all three."""
+    if row is None:
+        return fields
+    added = {} if {"voice", "language", "model"} & fields.keys() else _chosen(row)
+    if row.format and "format" not in fields:
+        added["format"] = row.format
+    return {**added, **fields}
+
+
+def _chosen(row: SpeechDefaults) -> dict[str, str]:
+    """A voice speaks its own language: where there is one, the language is for requests that name another model."""
+    return {"voice": row.voice} if row.voice else {"language": row.language} if row.language else {}
