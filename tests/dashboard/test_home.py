@@ -202,5 +202,5 @@ def test_recent_jobs_follow(tenant: Tenant, chromium: Chromium) -> None:
     page.goto("/dashboard")
     expect(page.get_by_text("No jobs yet")).to_be_visible()
     tenant.key("tts").post("/tts/synthesize", json={"text": "Here I am."})
-    expect(page.locator("#recent-jobs").get_by_text("Here I am.", exact=True)).to_be_visible()
+    expect(page.locator("#recent-jobs").get_by_text("Here I am.", exact=True)).to_be_visible(timeout=30_000)
     get_page(tenant, "/dashboard/recent", "viewer", most=8)

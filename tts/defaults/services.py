@@ -11,9 +11,9 @@ from audit import services as audit
 from common import errors
 from common.access import owned_by
 from ml import audio
-from ml import tts as engine
 from ml.types import SynthesisOptions
 from tts.defaults.models import SpeechDefaults
+from tts.voices import selectors as voices
 
 FIELDS = ("voice", "language", "format")
 
@@ -33,7 +33,8 @@ def save_defaults(*, actor: Actor, changes: dict[str, str]) -> SpeechDefaults:
     if row.format and row.format not in audio.CONTENT_TYPES:
         raise errors.InvalidRequest(f"The format is one of {', '.join(sorted(audio.CONTENT_TYPES))}.", param="format")
     if row.voice or row.language:
-        engine.resolve(SynthesisOptions(**_chosen(row)))
+        chosen: dict[str, Any] = _chosen(row)
+        voices.resolve(SynthesisOptions(**chosen), organization_id=actor.organization.id)
     with transaction.atomic():
         row.save()
         audit.record(actor=actor, action="tts_defaults.changed", changes=changes)
@@ -44,7 +45,7 @@ def with_defaults(row: SpeechDefaults | None, fields: dict[str, Any]) -> dict[st
     """A request's fields over the organisation's. Who names a voice, a language or a model chooses all three."""
     if row is None:
         return fields
-    added = {} if {"voice", "language", "model"} & fields.keys() else _chosen(row)
+    added: dict[str, Any] = {} if {"voice", "language", "model"} & fields.keys() else _chosen(row)
     if row.format and "format" not in fields:
         added["format"] = row.format
     return {**added, **fields}

@@ -13,6 +13,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts.actors import Actor
 from accounts.models import Role
 from audit import services as audit
 from common.display import language_name
@@ -32,6 +33,7 @@ from stt.models import TranscriptionDefaults
 from tts import selectors as tts
 from tts.defaults import services as tts_defaults
 from tts.defaults.models import SpeechDefaults
+from tts.voices.selectors import list_spoken as own_voices
 
 
 class SettingsPage(Page):
@@ -133,9 +135,9 @@ class VoiceForm(forms.Form):
     )  # fmt: skip
     format = forms.ChoiceField(label=gettext_lazy("Format"), required=False)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, actor: Actor, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        voices = tts.list_voices()
+        voices = [*own_voices(actor=actor), *tts.list_voices()]
         languages = sorted(
             ((tag, language_name(tag)) for tag in {v.language for v in voices}), key=lambda pair: pair[1]
         )
@@ -155,11 +157,13 @@ class VoicePage(SettingsPage):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         row = tts_defaults.get_defaults(actor=self.actor) or SpeechDefaults()
-        return self.show("voice", {}, VoiceForm(initial={name: getattr(row, name) for name in tts_defaults.FIELDS}))
+        return self.show(
+            "voice", {}, VoiceForm(self.actor, initial={name: getattr(row, name) for name in tts_defaults.FIELDS})
+        )
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        form = VoiceForm(request.POST)
-        if form.is_valid() and attempt(
+        form = VoiceForm(self.actor, request.POST)
+        if form.is_valid() and succeeds(
             form, lambda: tts_defaults.save_defaults(actor=self.actor, changes=form.cleaned_data)
         ):
             return self.done(_("Saved: it holds for requests from now on."), "dashboard:settings-voice")
