@@ -150,7 +150,7 @@ def test_workers_scale_with_a_metric_that_there_is(manifests: list[Manifest]) ->
     sources = "".join(path.read_text() for path in (ROOT / "platform" / "observability").glob("*.py"))
     for name in re.findall(r"speech_\w+", query):
         assert f'"{name}"' in sources, name
-    assert "max by (queue)" in query, "each process reports the same rows"
+    assert "max by (queue, status)" in query, "each process reports the same rows"
     assert int(trigger["metadata"]["threshold"]) > 0
     assert 1 <= scaled["spec"]["minReplicaCount"] < scaled["spec"]["maxReplicaCount"]
 
