@@ -21,7 +21,7 @@ _WIDTH = 150
 _BREATH = "breath 0 2 3 3 3 3 3 2"
 _CONSONANTS = "consonants 125 125"
 """The resonances' heights and widths in percent, breath, and the strength of consonants: those of the library's female
-voices. With its plain voice's narrow ones, moved up, a recogniser mishears two or three times as many words."""
+voices. With its plain voice's narrow ones, a recogniser mishears twice as many words."""
 _TAPS = 512
 _LOUDEST = 0.98  # of full scale
 

@@ -1,0 +1,57 @@
+"""Cloning by an engine that can, down the path that the platform goes: a tiny XTTS with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml import errors, tts
+from ml.tts import cloning
+from ml.tts.engines.base import SpeakerLatents
+from ml.tts.own import OwnVoice
+from ml.types import Caller, SynthesisOptions
+from tests.ml import tiny_voices
+from tests.ml.test_tts_cloning import SENTENCE, said, written
+
+pytest.importorskip("TTS")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with tiny_voices.quiet():
+        tts.install(tiny_voices.coqui_xtts(tmp_path_factory.mktemp("xtts") / "model"))
+        yield
+        tts.uninstall("tiny-xtts")
+
+
+def test_an_engine_that_clones_learns_the_voice(installed: None, tmp_path: Path) -> None:
+    assert cloning.choose("de-DE")[1] == "cloned"
+    assert cloning.choose("fr")[1] == "adapted"  # which it does not speak
+    sample = cloning.examine(written(tmp_path, said("espeak:en-us+f2", f"{SENTENCE} {SENTENCE}")))
+    with tiny_voices.quiet():
+        voice = cloning.learn(sample, voice_id="own", name="Ann", language="en", caller=Caller("a", "batch"))
+    assert (voice.method, voice.own.voice.engine, voice.own.voice.model) == ("cloned", "coqui", "tiny-xtts")
+    assert isinstance(voice.own.likeness, SpeakerLatents)
+    assert "unadapted" not in voice.similarity
+    assert voice.preview.samples.any()
+
+    stored = cloning.unpack(cloning.pack(voice.own.likeness))
+    own = (OwnVoice(voice.own.voice, voice.own.base, stored),)
+    heard = said("own", "Hello.", own)
+    assert np.allclose(heard, said("own", "Hello.", (voice.own,)), atol=4 / 32768)
+    assert not np.array_equal(heard, said("tiny-xtts:ana", "Hello."))
+    assert tts.resolve(SynthesisOptions(voice="own", language="de", own_voices=own)).id == "own@de"
+    with pytest.raises(errors.LanguageNotSupported):
+        tts.resolve(SynthesisOptions(voice="own", language="fr", own_voices=own))
+
+
+def test_without_its_model_the_voice_is_silent() -> None:
+    likeness = SpeakerLatents(np.zeros((1, 32, 64), np.float32), np.zeros((1, 512, 1), np.float32))
+    voice = tts.resolve(SynthesisOptions(voice="espeak:en-us"))
+    own = OwnVoice(replace(voice, id="own", engine="coqui", model="gone-xtts"), "gone-xtts:ana", likeness)
+    with pytest.raises(errors.InvalidRequest, match="gone-xtts"):
+        list(tts.synthesize("Hello.", SynthesisOptions(voice="own", own_voices=(own,))))
