@@ -455,6 +455,18 @@ def test_agreement_waits_for_the_last_moments():
     assert agreed.stable == "one"  # "two" ends at 0.9 s, of 1.0 s heard
 
 
+def test_agreement_joins_two_hypotheses_in_time():
+    """What is stable ended a little later than the final hypothesis, which says something else there, has it."""
+    agreement = Agreement()
+    for heard_seconds in (3.0, 3.5):
+        agreement.update(said("the weather in"), heard_seconds)
+    words = (Word("that", 0.0, 0.8, 0.9), Word("were", 0.87, 1.2, 0.9), Word("a", 1.2, 1.3, 0.9))
+    settled = agreement.settle(Hypothesis("that were a", words, 0.9))
+    assert settled.text == "the weather were a"
+    times = [time for word in settled.words for time in (word.start, word.end)]
+    assert times == sorted(times)
+
+
 def test_agreement_needs_a_while():
     """The same mistake, said twice in a tenth of a second."""
     agreement = Agreement()

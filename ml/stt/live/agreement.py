@@ -101,7 +101,11 @@ class Agreement:
         if last is None or any(piece.word is None for piece in pieces):
             return list(pieces[len(self._stable) :])
         middle = (last.start + last.end) / 2
-        return [piece for piece in pieces if piece.word and piece.word.start >= max(middle, last.end - 0.05)]
+        behind = [piece for piece in pieces if piece.word and piece.word.start >= max(middle, last.end - 0.05)]
+        if behind and behind[0].word and behind[0].word.start < last.end:  # another hypothesis saw the border earlier
+            word = behind[0].word
+            behind[0] = replace(behind[0], word=replace(word, start=last.end, end=max(last.end, word.end)))
+        return behind
 
     def _agreed(self, pieces: Sequence[Piece]) -> Agreed:
         words = tuple(piece.word for piece in pieces if piece.word is not None)
