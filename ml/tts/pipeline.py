@@ -81,6 +81,11 @@ class Speech(Iterator[AudioChunk]):
     def __next__(self) -> AudioChunk:
         return next(self._chunks)
 
+    def close(self) -> None:
+        """Makes no more of them."""
+        close = getattr(self._chunks, "close", lambda: None)
+        close()
+
 
 def resolve(options: SynthesisOptions) -> Voice:
     """The voice that `options` ask for, over all installed models.

@@ -119,7 +119,10 @@ def delete_text(*, job: Job, reason: str, by: str = "") -> None:
     """Deletes what was said; times, sizes and usage stay."""
     idempotency.forget(job=job)
     if isinstance(job, TtsJob):
-        TtsJob.objects.filter(id=job.id).update(text="", timestamps=None, verification=None, warnings=None)
+        options = {name: value for name, value in job.options.items() if name != "lexicon"}  # it may bring words
+        TtsJob.objects.filter(id=job.id).update(
+            text="", options=options, timestamps=None, verification=None, warnings=None
+        )
     else:
         Transcription.objects.filter(job_id=job.id).delete()
         SttJob.objects.filter(id=job.id).update(options={}, filename="")

@@ -117,7 +117,9 @@ def test_deleting_the_text_deletes_its_times(tenant: Tenant) -> None:
     from retention import services as retention
     from tts.models import TtsJob
 
-    job = TtsJob.objects.get(id=job_of(tenant.key("tts"), timestamps=True)["job_id"])
+    entry = {"grapheme": "boy", "alias": "girl"}
+    job = TtsJob.objects.get(id=job_of(tenant.key("tts"), timestamps=True, lexicon=[entry])["job_id"])
+    assert job.options["lexicon"]["entries"][0]["alias"] == "girl"
     retention.delete_text(job=job, reason="retention")
     job.refresh_from_db()
-    assert (job.text, job.timestamps) == ("", None)
+    assert (job.text, job.timestamps, "lexicon" in job.options) == ("", None, False)
