@@ -6,11 +6,14 @@ import io
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from speech_client.cli import main
 from speech_client.cli.output import Bar
@@ -19,6 +22,7 @@ from stt.models import SttJob
 from tests.api.support import decode, wav
 from tests.clients.support import numbers, short_recording
 from tests.conftest import ROOT, Tenant
+from tests.ml.stt_support import wait_for
 
 Run = Callable[..., "Outcome"]
 
@@ -78,6 +82,14 @@ def test_plays(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SPEECH_PLAYER", f"sh -c 'cat > {heard}'")
     assert run("say", "Play this.").code == 0
     assert decode(heard.read_bytes()).seconds > 0.3
+    monkeypatch.setenv("SPEECH_PLAYER", "sh -c 'cat > /dev/null; exit 3'")
+    broken = run("say", "Play this.")
+    assert (broken.code, broken.err) == (1, "speech: sh has failed (3)\n")
+    monkeypatch.delenv("SPEECH_PLAYER")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    mute = run("say", "Play this.")
+    assert mute.code == 2
+    assert "there is no player here" in mute.err
 
 
 def test_leaves_no_half_a_file(run: Run, tmp_path: Path) -> None:
@@ -185,3 +197,17 @@ def test_shows_progress_on_a_terminal(tmp_path: Path) -> None:
     assert "short.wav " in shown
     assert "·" * Bar.WIDTH in shown
     assert shown.endswith("\r\033[K")
+
+
+@pytest.mark.usefixtures("environment")
+def test_whoever_interrupts_cancels(tmp_path: Path, organization: Tenant) -> None:
+    names = ["long-a.wav", "long-b.wav"]
+    for name in names:
+        (tmp_path / name).write_bytes(wav(np.tile(numbers(), 40) / 32768))
+    transcribing = process("transcribe", *(tmp_path / name for name in names), stderr=subprocess.PIPE)
+    jobs = SttJob.objects.filter(organization=organization.organization, audio__filename__in=names)
+    wait_for(lambda: jobs.count() == 2 and jobs.filter(status="processing").exists(), 60)
+    time.sleep(0.5)  # until it waits for the first
+    transcribing.send_signal(signal.SIGINT)
+    assert (transcribing.communicate(timeout=60)[1], transcribing.returncode) == (b"", 130)
+    wait_for(lambda: jobs.filter(status="cancelled").count() == 2, 60)

@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from speech_client._http import without_none
 from speech_client._reading import read
-from speech_client.errors import ConnectionFailed, SessionClosed, TimedOut, api_error
+from speech_client.errors import ApiError, ConnectionFailed, SessionClosed, SpeechError, TimedOut, api_error
 from speech_client.types import (
     Billed,
     Closed,
@@ -44,6 +44,12 @@ LARGEST_MESSAGE = 64 * 1024
 OPEN_SECONDS = 20.0
 _KINDS: dict[str, type[LiveEvent]] = {
     kind.type: kind for kind in (Ready, SpeechStarted, Partial, Final, UtteranceEnd, Finalized, Billed, Closed)
+}
+_REFUSALS = {
+    4400: "invalid_request_error",
+    4401: "authentication_error",
+    4403: "permission_error",
+    4429: "rate_limit_error",
 }
 
 
@@ -96,9 +102,11 @@ def _opening_failed(url: str, error: Exception) -> ConnectionFailed:
     return ConnectionFailed(f"{host} opened no live session: {error}")
 
 
-def _broken_off(closed: ConnectionClosed) -> SessionClosed | None:
+def _broken_off(closed: ConnectionClosed) -> SpeechError | None:
     """None for an orderly end."""
     code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "the connection broke off")
+    if code in _REFUSALS:
+        return api_error({"type": _REFUSALS[code], "code": reason, "message": f"The session was closed: {reason}."})
     return None if code == 1000 else SessionClosed(f"The session was closed: {reason or code}.", code)
 
 
@@ -139,7 +147,8 @@ class LiveSession(_Session):
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
             raise _opening_failed(self._url, error) from error
         try:
-            self._command(start_message(dict(self._options)))
+            with contextlib.suppress(SessionClosed, ApiError):  # closed already: what it said before tells more
+                self._command(start_message(dict(self._options)))
             self._accept(self._socket.recv(timeout=OPEN_SECONDS))
         except BaseException as error:
             self._open.close()
@@ -175,7 +184,7 @@ class LiveSession(_Session):
             for chunk in audio:
                 self.send(chunk)
             self.stop()
-        except SessionClosed:
+        except (SessionClosed, ApiError):
             pass  # whoever reads the events is told
         except BaseException as error:
             self._failure = error
@@ -215,7 +224,8 @@ class AsyncLiveSession(_Session):
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
             raise _opening_failed(self._url, error) from error
         try:
-            await self._command(start_message(dict(self._options)))
+            with contextlib.suppress(SessionClosed, ApiError):  # closed already: what it said before tells more
+                await self._command(start_message(dict(self._options)))
             self._accept(await asyncio.wait_for(self._socket.recv(), OPEN_SECONDS))
         except BaseException as error:
             await self._socket.close()
@@ -257,7 +267,7 @@ class AsyncLiveSession(_Session):
                 for chunk in audio:
                     await self.send(chunk)
             await self.stop()
-        except SessionClosed:
+        except (SessionClosed, ApiError):
             pass  # whoever reads the events is told
         except Exception:
             await self._socket.close()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, get_args
 
-from speech_client import Speech
+from speech_client import Speech, SpeechError
 from speech_client._tts import Format, SynthesisOptions
-from speech_client.cli.output import DONE, UsageProblem, say_aside, say_json, write_all, writing
+from speech_client.cli.output import DONE, UsageProblem, say_json, write_all, writing
 
 FORMATS = get_args(Format)
 SUFFIXES = {"ogg": "opus", "oga": "opus", "raw": "pcm", "ul": "mulaw", "al": "alaw"}
@@ -49,8 +49,9 @@ def add(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -
 def run(speech: Speech, arguments: argparse.Namespace) -> int:
     output = arguments.output or (None if sys.stdout.isatty() else "-")
     options = _options(arguments, output)
+    player = [] if output else _player()
     with speech.tts.stream(_text(arguments.text), **options) as audio:
-        target = writing(output) if output else playing()
+        target = writing(output) if output else playing(player)
         with target as file:
             write_all(audio, file)
         if arguments.json and output != "-":
@@ -85,19 +86,22 @@ def _format_of(output: str | None) -> Format:
     return named  # type: ignore[return-value]
 
 
-@contextmanager
-def playing() -> Iterator[IO[bytes]]:
-    """A player's stdin. SPEECH_PLAYER names one, with its options."""
-    command = shlex.split(os.environ.get("SPEECH_PLAYER", "")) or _player()
+@contextlib.contextmanager
+def playing(command: list[str]) -> Iterator[IO[bytes]]:
+    """A player's stdin."""
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None  # noqa: S101 (it is a pipe)
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it was closed: it has heard enough
             yield process.stdin
-        except BrokenPipeError:
-            say_aside(f"speech: {command[0]} has stopped playing")
+            process.stdin.close()
+    if process.returncode:
+        raise SpeechError(f"{command[0]} has failed ({process.returncode})")
 
 
 def _player() -> list[str]:
+    """SPEECH_PLAYER names one, with its options."""
+    if named := shlex.split(os.environ.get("SPEECH_PLAYER", "")):
+        return named
     for command in PLAYERS:
         if shutil.which(command[0]):
             return list(command)

@@ -122,7 +122,7 @@ def _queued(speech: Speech, arguments: argparse.Namespace, options: Transcriptio
             waiting.pop(0)
     except (KeyboardInterrupt, GeneratorExit):
         for recording in waiting:
-            if recording.job:
+            if recording.job and not speech.jobs.get(recording.job).ended:  # what has ended would be deleted
                 speech.jobs.cancel(recording.job)
         raise
 
