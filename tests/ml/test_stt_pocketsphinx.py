@@ -8,7 +8,8 @@ import pytest
 
 from ml import errors
 from ml.stt.engines.base import Recognizer, Window
-from ml.stt.engines.pocketsphinx import PocketSphinx
+from ml.stt.engines.pocketsphinx import Decoder, PocketSphinx
+from ml.stt.engines.pocketsphinx_live import LIVE_SEARCH
 from tests.ml.stt_support import kill_busy_worker, owned_clips, pcm_of
 
 
@@ -37,6 +38,18 @@ def test_result_does_not_depend_on_what_was_heard_before(engine, windows):
         assert fresh.recognise([b]) == [between]
     finally:
         fresh.close()
+
+
+def test_live_result_does_not_depend_on_what_was_heard_before(windows):
+    """A decoder is used for one speaker after the other."""
+
+    def heard(decoder, window):
+        decoder.hear(window.samples.tobytes())
+        return decoder.end(2)
+
+    used, fresh = Decoder(LIVE_SEARCH), Decoder(LIVE_SEARCH)
+    first, _, again = (heard(used, windows[place]) for place in (3, 0, 3))
+    assert first == again == heard(fresh, windows[3])
 
 
 def test_words_are_clean_and_in_order(engine, windows):

@@ -56,6 +56,8 @@ _VARIANT = re.compile(r"\(\d+\)$")  # "to(2)" is the second pronunciation of "to
 _FILLER_STARTS = ("<", "[", "+")  # <s>, <sil>, [NOISE], ++SMACK++
 _FRAMES_PER_SECOND = 100
 HEAD_BYTES, PIECE_BYTES, UPDATE_SAMPLES = 16_000, 1600, 6400  # of live speech: 0.5, 0.05 and 0.4 seconds
+_USUAL_MEAN = (53.4, 10.5, -7.5, 13.6, -13.0, -1.2, -10.6, -5.9, 1.4, -3.6, 1.8, -2.3, 2.6)
+"""The cepstral mean of real recordings in the features of the wheel's own acoustic model."""
 _PATHS_A_TEXT = 5  # paths through the lattice that differ in silences and pronunciations only
 _SCORE_SCALE = 1024 / 6.5
 """The library shifts its logarithms right by 10 bits, and its own language model counts 6.5 times in them."""
@@ -192,6 +194,7 @@ class Decoder:
         if "jsgf" in config or language_model is not None:
             config = {**config, "lm": None}  # else the wheel's language model is loaded too
         self._decoder = SphinxDecoder(loglevel="FATAL", **config)
+        self._own_acoustics = "hmm" not in config
         if language_model is not None:
             self._decoder.add_lm("shared", language_model)
             self._decoder.activate_search("shared")
@@ -237,9 +240,9 @@ class Decoder:
     def hear(self, pcm: bytes) -> list[tuple[str, float, float, float]]:
         """Takes more of an utterance; its words so far, without probabilities. The first call begins it.
 
-        The cepstral mean, which takes the channel and the voice out of the features, is that of the first half second,
-        and then follows. Everything is done at fixed places, so that the result does not depend on how the sound was
-        cut up.
+        The cepstral mean, which takes the channel and the voice out of the features, starts between that of the first
+        half second and the usual one, and then follows. Everything is done at fixed places, so that the result does
+        not depend on how the sound was cut up.
         """
         self._waiting += pcm
         if not self._begun:
@@ -266,13 +269,18 @@ class Decoder:
         return words, self._n_best(count) if words else []
 
     def _start(self) -> None:
-        """Begins an utterance with the mean of its head."""
+        """Begins an utterance with the mean of its head, which is short, and the usual one."""
+        # Once it has heard a part of an utterance the library normalises by all that came before, even whole ones: the
+        # head's mean would be that of another speaker.
+        self._decoder.reinit_feat()
         self.begin()
         self._decoder.process_raw(bytes(self._waiting[:HEAD_BYTES]), no_search=True, full_utt=True)
         self._decoder.end_utt()
-        mean = self._decoder.get_cmn(False)
+        mean = [float(value) for value in self._decoder.get_cmn(False).split(",")]
+        if self._own_acoustics:
+            mean = [(here + usual) / 2 for here, usual in zip(mean, _USUAL_MEAN, strict=True)]
         self.begin()
-        self._decoder.set_cmn(mean)
+        self._decoder.set_cmn(",".join(f"{value:.4f}" for value in mean))
         self._begun = True
 
     def _process(self, size: int) -> None:
