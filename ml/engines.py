@@ -29,6 +29,7 @@ LOADERS: dict[tuple[str, str, str], str] = {
     ("tts", "sherpa", "kokoro"): "ml.tts.engines.sherpa:load",
     ("tts", "sherpa", "matcha"): "ml.tts.engines.sherpa:load",
     ("tts", "sherpa", "kitten"): "ml.tts.engines.sherpa:load",
+    ("tts", "sherpa", "pocket"): "ml.tts.engines.sherpa:load",
     ("tts", "coqui", "vits"): "ml.tts.engines.coqui:load",
     ("tts", "coqui", "xtts"): "ml.tts.engines.coqui:load",
     ("punctuation", "sherpa", "ct_transformer"): "ml.stt.helpers.sherpa:load_punctuation",

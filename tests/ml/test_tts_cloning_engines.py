@@ -1,4 +1,4 @@
-"""Cloning by an engine that can, down the path that the platform goes: a tiny XTTS with random weights."""
+"""Cloning by engines that can, down the path that the platform goes: a tiny XTTS and a tiny PocketTTS."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml import errors, tts
+from ml import engines, errors, tts
 from ml.tts import cloning
-from ml.tts.engines.base import SpeakerLatents
+from ml.tts.engines.base import Reference, SpeakerLatents
 from ml.tts.own import OwnVoice
 from ml.types import Caller, SynthesisOptions
 from tests.ml import tiny_voices
 from tests.ml.test_tts_cloning import SENTENCE, said, written
 
-pytest.importorskip("TTS")
+ABOUT = {
+    "name": "tiny-pocket",
+    "engine": "sherpa",
+    "format": "pocket",
+    "settings": {"threads": 1},
+    "sample_rate": 24000,
+}
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    pytest.importorskip("TTS")
     with tiny_voices.quiet():
         tts.install(tiny_voices.coqui_xtts(tmp_path_factory.mktemp("xtts") / "model"))
         yield
@@ -47,6 +54,44 @@ def test_an_engine_that_clones_learns_the_voice(installed: None, tmp_path: Path)
     assert tts.resolve(SynthesisOptions(voice="own", language="de", own_voices=own)).id == "own@de"
     with pytest.raises(errors.LanguageNotSupported):
         tts.resolve(SynthesisOptions(voice="own", language="fr", own_voices=own))
+
+
+def test_a_zero_shot_model_hears_the_recording_each_time(tmp_path: Path) -> None:
+    tts.install(tiny_voices.sherpa_pocket(tmp_path / "model"))
+    try:
+        assert tts.resolve(SynthesisOptions(language="en")).model == "tiny-pocket"
+        sample = cloning.examine(written(tmp_path, said("espeak:en-us+f2", f"{SENTENCE} {SENTENCE}")))
+        voice = cloning.learn(sample, voice_id="own", name="Ann", language="en", caller=Caller("a", "batch"))
+        assert (voice.method, voice.own.voice.model) == ("cloned", "tiny-pocket")
+        likeness = cloning.unpack(cloning.pack(voice.own.likeness))
+        assert isinstance(likeness, Reference)
+        assert likeness.sample_rate == 24000
+        assert len(likeness.samples) <= 20 * 24000
+        own = (OwnVoice(voice.own.voice, voice.own.base, likeness),)
+        heard, plain = said("own", "Hello.", own), said("tiny-pocket:default", "Hello.")
+        assert heard.any()
+        assert np.abs(heard).max() < 0.8 * np.abs(plain).max()  # the folder's own reference is louder
+        options = SynthesisOptions(voice="own", own_voices=own, speed=2.0)
+        assert sum(chunk.duration_seconds for chunk in tts.synthesize("Hello.", options)) < 0.4
+    finally:
+        tts.uninstall("tiny-pocket")
+
+
+def test_a_zero_shot_model_needs_a_reference_of_its_own(tmp_path: Path) -> None:
+    made = tiny_voices.sherpa_pocket(tmp_path / "model")
+    (made.path / "reference.wav").write_bytes(b"no wav")
+    with pytest.raises(errors.ModelInvalid, match="no wav"):
+        engines.load(tiny_voices.folder(made.path, **ABOUT))
+    (made.path / "reference.wav").unlink()
+    with pytest.raises(errors.ModelInvalid, match="reference"):
+        engines.load(tiny_voices.folder(made.path, **ABOUT))
+
+
+def test_other_models_take_no_recording(tmp_path: Path) -> None:
+    engine = engines.load(tiny_voices.sherpa_styled(tmp_path / "model", format="kitten"))
+    with pytest.raises(errors.InvalidRequest):
+        engine.learn(np.zeros(32000, np.float32), 16000)
+    engine.close()
 
 
 def test_without_its_model_the_voice_is_silent() -> None:

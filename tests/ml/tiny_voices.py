@@ -3,6 +3,7 @@
 import json
 import struct
 import warnings
+import wave
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -272,3 +273,93 @@ def _save(path: Path, graph: onnx.GraphProto, metadata) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     set_metadata(model, **metadata)
     onnx.save(model, path)
+
+
+def sherpa_pocket(path: Path) -> ModelFolder:
+    """A PocketTTS that says six frames of 80 ms, as loud as the recording that it speaks like."""
+    path.mkdir(parents=True)
+    info, made, constant = helper.make_tensor_value_info, helper.make_node, numpy_helper.from_array
+    number, whole = TensorProto.FLOAT, TensorProto.INT64
+    one, wide = constant(np.ones((1, 1, 1), np.float32), "one"), constant(np.ones((1, 1, 1024), np.float32), "wide")
+    axes = constant(np.array([2], np.int64), "axes")
+    mean = [made("Abs", ["audio"], ["loud"]), made("ReduceMean", ["loud", "axes"], ["level"], keepdims=1),
+            made("Mul", ["level", "wide"], ["embedding"])]  # fmt: skip
+    _save(path / "encoder.onnx", helper.make_graph(
+        mean, "encoder", [info("audio", number, [1, 1, "T"])], [info("embedding", number, [1, 1, 1024])], [axes, wide]
+    ), {})  # fmt: skip
+    text = [made("Cast", ["tokens"], ["numbers"], to=number), made("Unsqueeze", ["numbers", "axes"], ["columns"]),
+            made("Mul", ["columns", "nothing"], ["empty"]), made("Add", ["empty", "wide"], ["embedding"])]  # fmt: skip
+    nothing = constant(np.zeros((1, 1, 1), np.float32), "nothing")
+    _save(path / "text_conditioner.onnx", helper.make_graph(
+        text, "text", [info("tokens", whole, [1, "T"])], [info("embedding", number, [1, "T", 1024])],
+        [axes, nothing, wide]
+    ), {})  # fmt: skip
+    _save(path / "lm_main.onnx", _pocket_main(), {})
+    _save(path / "lm_flow.onnx", _pocket_flow(), {})
+    wave_form = constant(np.sin(np.arange(1920, dtype=np.float32) / 20)[None].repeat(32, 0) / 32, "wave")
+    flat = constant(np.array([1, 1, -1], np.int64), "flat")
+    decoder = [made("MatMul", ["latent", "wave"], ["frames"]), made("Reshape", ["frames", "flat"], ["audio"]),
+               made("Add", ["state", "one"], ["next"])]  # fmt: skip
+    _save(path / "decoder.onnx", helper.make_graph(
+        decoder, "decoder", [info("latent", number, [1, "N", 32]), info("state", number, [1, 1, 1])],
+        [info("audio", number, [1, 1, "S"]), info("next", number, [1, 1, 1])], [wave_form, flat, one]
+    ), {})  # fmt: skip
+    pieces = [
+        *(f"<0x{byte:02X}>" for byte in range(256)),
+        "▁",
+        *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,",
+    ]
+    (path / "vocab.json").write_text(json.dumps({piece: index for index, piece in enumerate(pieces)}))
+    (path / "token_scores.json").write_text(json.dumps(dict.fromkeys(pieces, -1.0)))
+    with wave.open(str(path / "reference.wav"), "wb") as file:
+        file.setparams((1, 2, 24000, 0, "NONE", ""))
+        file.writeframes((8000 * np.sin(np.arange(48000) / 15)).astype("<i2").tobytes())
+    return folder(
+        path, name="tiny-pocket", engine="sherpa", format="pocket", settings={"threads": 1}, sample_rate=24000,
+        languages=("en",),
+    )  # fmt: skip
+
+
+def _pocket_main() -> onnx.GraphProto:
+    """Counts its steps, and keeps the mean of the embedding that it was given first."""
+    info, made, constant = helper.make_tensor_value_info, helper.make_node, numpy_helper.from_array
+    number = TensorProto.FLOAT
+    axes, first = constant(np.array([1, 2], np.int64), "axes"), constant(np.array(1, np.int64), "first")
+    nodes = [
+        made("Shape", ["sequence"], ["shape"]),
+        made("Gather", ["shape", "first"], ["length"], axis=0),
+        made("Cast", ["length"], ["steps"], to=number),
+        made("Add", ["count", "steps"], ["next_count"]),
+        made("ReduceSum", ["embedding", "axes"], ["sum"], keepdims=1),
+        made("Mul", ["sum", "scale"], ["level"]),
+        made("Equal", ["voice", "zero"], ["is_first"]),
+        made("Where", ["is_first", "level", "voice"], ["next_voice"]),
+        made("Add", ["next_voice", "wide"], ["conditioning"]),
+        made("Sub", ["next_count", "until"], ["eos"]),
+    ]
+    values = {"scale": 1 / 1024, "zero": 0.0, "until": 7.0}
+    constants = [constant(np.full((1, 1, 1), value, np.float32), name) for name, value in values.items()]
+    constants.append(constant(np.zeros((1, 1, 1024), np.float32), "wide"))
+    inputs = [info("sequence", number, [1, "S", 32]), info("embedding", number, [1, "T", 1024]),
+              info("count", number, [1, 1, 1]), info("voice", number, [1, 1, 1])]  # fmt: skip
+    outputs = [info("conditioning", number, [1, 1, 1024]), info("eos", number, [1, 1, 1]),
+               info("next_count", number, [1, 1, 1]), info("next_voice", number, [1, 1, 1])]  # fmt: skip
+    return helper.make_graph(nodes, "main", inputs, outputs, [axes, first, *constants])
+
+
+def _pocket_flow() -> onnx.GraphProto:
+    """In one step from any noise to the conditioning."""
+    info, made, constant = helper.make_tensor_value_info, helper.make_node, numpy_helper.from_array
+    number = TensorProto.FLOAT
+    axes = constant(np.array([1, 2], np.int64), "axes")
+    nodes = [
+        made("ReduceMean", ["c", "axes"], ["mean"], keepdims=0),
+        made("Add", ["s", "t"], ["times"]),
+        made("Mul", ["times", "zero"], ["nothing"]),
+        made("Add", ["mean", "nothing"], ["level"]),
+        made("Sub", ["level", "x"], ["direction"]),
+    ]
+    inputs = [info("c", number, [1, 1, 1024]), info("s", number, [1, 1]), info("t", number, [1, 1]),
+              info("x", number, [1, 32])]  # fmt: skip
+    zero = constant(np.zeros((1, 1), np.float32), "zero")
+    return helper.make_graph(nodes, "flow", inputs, [info("direction", number, [1, 32])], [axes, zero])

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ml import errors
-from ml.tts.engines.base import EQUALISER_HZ, Adaptation, Likeness, SpeakerLatents
+from ml.tts.engines.base import EQUALISER_HZ, Adaptation, Likeness, Reference, SpeakerLatents
 
-_KIND = "kind"
+_KIND, _RATE = "kind", "sample_rate"
 
 
 def pack(likeness: Likeness) -> bytes:
@@ -18,6 +18,9 @@ def pack(likeness: Likeness) -> bytes:
 
     if isinstance(likeness, SpeakerLatents):
         return bytes(save({"conditioning": likeness.conditioning, "embedding": likeness.embedding}, {_KIND: "latents"}))
+    if isinstance(likeness, Reference):
+        metadata = {_KIND: "reference", _RATE: str(likeness.sample_rate)}
+        return bytes(save({"samples": likeness.samples}, metadata))
     numbers = [likeness.lowest_hz, likeness.highest_hz, likeness.formants, likeness.speed, *likeness.equaliser_db]
     return bytes(save({"numbers": np.array(numbers, np.float64)}, {_KIND: "adaptation"}))
 
@@ -29,14 +32,17 @@ def unpack(stored: bytes) -> Likeness:
 
     try:
         tensors = load(stored)
-        return _likeness(_metadata(stored).get(_KIND, ""), tensors)
+        return _likeness(_metadata(stored), tensors)
     except (SafetensorError, KeyError, ValueError) as error:
         raise errors.ModelInvalid("What was stored of the voice is damaged.") from error
 
 
-def _likeness(kind: str, tensors: dict[str, Any]) -> Likeness:
+def _likeness(metadata: dict[str, str], tensors: dict[str, Any]) -> Likeness:
+    kind = metadata.get(_KIND, "")
     if kind == "latents":
         return SpeakerLatents(tensors["conditioning"], tensors["embedding"])
+    if kind == "reference":
+        return Reference(tensors["samples"], int(metadata[_RATE]))
     if kind == "adaptation":
         lowest, highest, formants, speed, *gains = (float(value) for value in tensors["numbers"])
         if len(gains) != len(EQUALISER_HZ):

@@ -68,6 +68,14 @@ class SpeakerLatents:
     embedding: NDArray[np.float32]  # (1, channels, 1): timbre
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A recording that a zero-shot model hears each time before it speaks."""
+
+    samples: PcmSamples  # (T,)
+    sample_rate: int  # hertz
+
+
 EQUALISER_HZ = tuple(float(hertz) for hertz in (
     125, 160, 200, 250, 315, 400, 500, 630, 800, 1000, 1250, 1600, 2000, 2500, 3150, 4000, 5000, 6300, 8000,
 ))  # fmt: skip
@@ -85,7 +93,7 @@ class Adaptation:
     equaliser_db: tuple[float, ...]  # gains at `EQUALISER_HZ`
 
 
-Likeness = SpeakerLatents | Adaptation
+Likeness = SpeakerLatents | Reference | Adaptation
 """What makes a voice of a model sound like somebody."""
 
 

@@ -1,4 +1,5 @@
-"""Speech by sherpa-onnx: VITS (Piper, Coqui, icefall, MMS), Kokoro, Matcha with a vocoder, and Kitten.
+"""Speech by sherpa-onnx: VITS (Piper, Coqui, icefall, MMS), Kokoro, Matcha with a vocoder, Kitten, and PocketTTS, which
+speaks like a recording that it is given: it clones voices.
 
 Since its version 2 the library has no phonemizer of its own: a model with a lexicon, or with letters as its units, is
 given text; any other the phonemes of espeak-ng, decomposed (NFD) as Piper's training had them.
@@ -13,8 +14,9 @@ import os
 import queue
 import threading
 import unicodedata
+import wave
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,10 @@ from ml import devices, errors
 from ml.artifacts import ModelFolder, ModelManifest
 from ml.tts import languages
 from ml.tts.engines import base, espeak
-from ml.tts.engines.base import Likeness, SynthesizerCapabilities, voices
+from ml.tts.engines.base import Likeness, Reference, SynthesizerCapabilities, voices
 from ml.tts.engines.turns import Turns
 from ml.tts.script import Utterance
-from ml.types import PcmSamples, Voice
+from ml.types import PcmSamples, Samples, Voice
 from ml.workers import WorkerPool
 
 __all__ = ["SherpaSynthesizer", "capabilities", "load", "voices"]
@@ -46,20 +48,38 @@ _SETTINGS: dict[str, tuple[type, ...]] = {
     "rule_fsts": (list,),
     "rule_fars": (list,),
 }
+_POCKET_FILES = ("lm_flow", "lm_main", "encoder", "decoder", "text_conditioner", "vocab", "token_scores")
 _NOISE: dict[str, tuple[type, ...]] = {"noise_scale": (int, float)}
 _FORMATS: dict[str, dict[str, tuple[type, ...]]] = {
     "vits": {**_SETTINGS, **_NOISE, "noise_scale_w": (int, float)},
     "kokoro": {**_SETTINGS, "voices": (str,)},
     "kitten": {**_SETTINGS, "voices": (str,)},
     "matcha": {**_SETTINGS, **_NOISE, "vocoder": (str,)},
+    "pocket": {
+        **dict.fromkeys(("device", *_POCKET_FILES), (str,)),
+        "reference": (str,),  # a wav of whom it speaks like where nobody else is asked for
+        "threads": (int,),
+        "instances": (int,),
+        "steps": (int,),  # of the flow, for each 80 ms
+        "rule_fsts": (list,),
+        "rule_fars": (list,),
+    },
 }
-_DEFAULT_FILES = {"model": "model.onnx", "tokens": "tokens.txt", "voices": "voices.bin", "vocoder": "vocoder.onnx"}
+_DEFAULT_FILES = {
+    "model": "model.onnx", "tokens": "tokens.txt", "voices": "voices.bin", "vocoder": "vocoder.onnx",
+    "lm_flow": "lm_flow.onnx", "lm_main": "lm_main.onnx", "encoder": "encoder.onnx", "decoder": "decoder.onnx",
+    "text_conditioner": "text_conditioner.onnx", "vocab": "vocab.json", "token_scores": "token_scores.json",
+    "reference": "reference.wav",
+}  # fmt: skip
 _METADATA = {
     "vits": ("sample_rate", "n_speakers", "language", "comment"),
     "kokoro": ("sample_rate", "n_speakers", "has_espeak", "style_dim"),
     "kitten": ("sample_rate", "n_speakers", "has_espeak", "style_dim", "model_type"),
     "matcha": ("sample_rate", "n_speakers"),
 }
+_ZERO_SHOT = "pocket"
+_REFERENCE_SECONDS = 20.0  # more of a recording makes it slower, and no more alike
+_SHORTEST_SECONDS = 1.0
 _VOWELS = "aeiouəɪ"  # unknown ones are left out; every language has one of them
 _NUMBERS = ("sample_rate", "n_speakers", "has_espeak")
 
@@ -70,7 +90,8 @@ def capabilities(manifest: ModelManifest) -> SynthesizerCapabilities:
     return SynthesizerCapabilities(
         languages=tuple(map(languages.with_case, manifest.languages)),
         sample_rate=manifest.sample_rate,
-        speed=True,
+        speed=manifest.format != _ZERO_SHOT,
+        cloning=manifest.format == _ZERO_SHOT,
         concurrency=int(settings.number("instances", 1, 1, 64)),
     )
 
@@ -79,6 +100,8 @@ def takes_phonemes(folder: ModelFolder) -> bool:
     """Whether the model's units are phonemes rather than letters or the words of a lexicon. Loads nothing."""
     settings = _settings(folder.manifest)
     if settings.get("lexicon", []) or "lexicon.txt" in folder.manifest.files:
+        return False
+    if folder.manifest.format == _ZERO_SHOT:
         return False
     tokens = folder.file(settings.get("tokens", _DEFAULT_FILES["tokens"]))
     try:
@@ -104,6 +127,9 @@ class SherpaSynthesizer:
         for speaker in self._speakers.values():
             if not isinstance(speaker.key, int) or not 0 <= speaker.key < max(1, facts["num_speakers"]):
                 raise errors.ModelInvalid(f"{manifest.id} has no speaker {speaker.key!r}, as {speaker.voice.id} says.")
+        own = _read_reference(plan["reference"]) if "reference" in plan else None
+        self._reference = own and _at_rate(own, manifest.sample_rate)
+        self._steps = int(plan.get("steps", 1))
         self._phonemes = _phoneme_languages(manifest, self.voices(), plan, facts)
         self._length_scale = float(manifest.settings.get("length_scale", 1.0))
         self._turns = Turns(self.capabilities.concurrency)
@@ -124,13 +150,25 @@ class SherpaSynthesizer:
         cancel: threading.Event | None = None,
         likeness: Likeness | None = None,
     ) -> PcmSamples:
-        if likeness is not None or pitch:
+        heard = self._reference if likeness is None else likeness
+        if pitch or not (heard is None or isinstance(heard, Reference)) or (heard and self._reference is None):
             raise errors.InvalidRequest("This model clones no voices and changes no pitch.", param="voice")
         request = self._request(utterance, speed, cancel)
         if request is None:
             return np.zeros(0, dtype=np.int16)
         with self._turns.turn(cancel):
-            return self._generate(request, cancel)
+            return self._generate(replace(request, reference=heard, steps=self._steps), cancel)
+
+    def learn(
+        self, samples: Samples, sample_rate: int, *, text: str = "", cancel: threading.Event | None = None
+    ) -> Reference:
+        """What a zero-shot model learns is the recording itself."""
+        if self._reference is None:
+            raise errors.InvalidRequest("This model clones no voices.", param="model")
+        if len(samples) < _SHORTEST_SECONDS * sample_rate:
+            raise errors.AudioEmpty(f"A recording of a voice has {_SHORTEST_SECONDS:g} second at the least.")
+        heard = Reference(base.to_pcm(samples[: round(_REFERENCE_SECONDS * sample_rate)]), sample_rate)
+        return _at_rate(heard, self.capabilities.sample_rate)
 
     def close(self) -> None:
         while not self._idle.empty():
@@ -166,13 +204,15 @@ class _Request:
     phonemes: list[list[int]]  # code points
     speaker: int
     speed: float
+    reference: Reference | None = None
+    steps: int = 1
 
 
 def _phoneme_languages(
     manifest: ModelManifest, listed: tuple[Voice, ...], plan: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> dict[str, str]:
     """By voice id, the espeak voice whose phonemes the model is given; none for a model that is given text."""
-    if plan["lexicon"] or facts["frontend"] == "characters":
+    if plan.get("lexicon") or facts["frontend"] == "characters":
         return {}
     trained = manifest.settings.get("espeak_voice") or facts["voice"]
     found = {}
@@ -214,6 +254,7 @@ def _plan(folder: ModelFolder) -> dict[str, Any]:
     plan["noise_scale"] = settings.number("noise_scale", 0.667, 0.0, 2.0)
     plan["noise_scale_w"] = settings.number("noise_scale_w", 0.8, 0.0, 2.0)
     settings.number("length_scale", 1.0, 0.25, 4.0)
+    plan["steps"] = int(settings.number("steps", 1, 1, 64))
     return plan
 
 
@@ -230,6 +271,12 @@ def _native(plan: Mapping[str, Any]) -> Any:
             tokens=plan["tokens"],
             noise_scale=plan["noise_scale"],
             noise_scale_w=plan["noise_scale_w"],
+        )
+    elif kind == _ZERO_SHOT:
+        parts[kind] = sherpa_onnx.OfflineTtsPocketModelConfig(
+            **{name: plan[name] for name in _POCKET_FILES[:-2]},
+            vocab_json=plan["vocab"],
+            token_scores_json=plan["token_scores"],
         )
     elif kind == "matcha":
         parts[kind] = sherpa_onnx.OfflineTtsMatchaModelConfig(
@@ -259,6 +306,10 @@ def _generate(native: Any, request: _Request, stop: Callable[[], bool]) -> PcmSa
     config.sid = request.speaker
     config.speed = request.speed
     config.phoneme_codepoints = request.phonemes
+    if request.reference is not None:
+        config.reference_audio = request.reference.samples.astype(np.float32) / 32768
+        config.reference_sample_rate = request.reference.sample_rate
+        config.num_steps = request.steps
     made = native.generate(request.text, config, lambda _samples, _progress: int(not stop()))
     return base.to_pcm(np.asarray(made.samples, dtype=np.float32))
 
@@ -284,6 +335,8 @@ class Probe:
 
     def inspect(self) -> dict[str, Any]:
         """`sample_rate`, `num_speakers`, `frontend` ("characters" or "") and `voice` (espeak's, or "")."""
+        if self._plan["format"] == _ZERO_SHOT:
+            return self._inspect_zero_shot()
         metadata = _metadata(self._plan["model"])
         _check_metadata(self._plan["format"], metadata)
         if "vocoder" in self._plan and "model_type" not in _metadata(self._plan["vocoder"]):
@@ -301,6 +354,38 @@ class Probe:
             "frontend": frontend,
             "voice": voice,
         }
+
+    def _inspect_zero_shot(self) -> dict[str, Any]:
+        native = _native(self._plan)
+        reference = _read_reference(self._plan["reference"])
+        if not len(_generate(native, _Request("a", [], 0, 1.0, reference, self._plan["steps"]), lambda: False)):
+            raise errors.ModelInvalid("it says nothing.")
+        return {"sample_rate": int(native.sample_rate), "num_speakers": 1, "frontend": "characters", "voice": ""}
+
+
+def _at_rate(reference: Reference, rate: int) -> Reference:
+    """The library can do this too, but speaks of it each time."""
+    import soxr
+
+    if reference.sample_rate == rate:
+        return reference
+    return Reference(np.asarray(soxr.resample(reference.samples, reference.sample_rate, rate)), rate)
+
+
+def _read_reference(path: str) -> Reference:
+    """A wav of 16-bit PCM. Raises `ModelInvalid`."""
+    try:
+        with wave.open(path) as file:
+            if (file.getnchannels(), file.getsampwidth()) != (1, 2) or not 8_000 <= file.getframerate() <= 48_000:
+                raise errors.ModelInvalid("The reference is to be a mono wav of 16-bit PCM.")
+            length = round(_REFERENCE_SECONDS * file.getframerate())
+            samples = np.frombuffer(file.readframes(length), "<i2")
+            rate = file.getframerate()
+    except (wave.Error, EOFError) as error:
+        raise errors.ModelInvalid("The reference is no wav file.") from error
+    if len(samples) < _SHORTEST_SECONDS * rate:
+        raise errors.ModelInvalid("The reference is too short.")
+    return Reference(samples, rate)
 
 
 def _metadata(model: str) -> dict[str, str]:
