@@ -17,6 +17,7 @@ from common.streaming import in_thread
 from dashboard.access import Page
 from dashboard.listing import FilterForm, listing_of
 from dashboard.nav import Command, NavItem, Section
+from dashboard.pages.own_voices import voice_tabs
 from jobs.models import JobStatus
 from ml import audio
 from ml.errors import MlError
@@ -120,7 +121,12 @@ class VoicesPage(Page):
         words = filters.values.get("q", "").lower().split()
         voices = [voice for voice in _voices(self) if all(word in _described(voice) for word in words)]
         rows = [{"voice": voice, "sample": _sample(voice)} for voice in voices]
-        fields = {"filters": filters, "listing": listing_of(request, rows), "timbres": len(selectors.list_variants())}
+        fields = {
+            "filters": filters,
+            "listing": listing_of(request, rows),
+            "timbres": len(selectors.list_variants()),
+            "tabs": voice_tabs(request.path),
+        }
         return self.render("dashboard/studio/voices.html", fields, part="dashboard/studio/voice_rows.html")
 
 
