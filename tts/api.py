@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
+from django.http import HttpRequest, StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -192,7 +191,7 @@ class SynthesizeView(JsonView):
         fields = validated(SynthesizeSerializer, request.data)
         stream, queued = fields.pop("stream"), fields.pop("queued")
         row = defaults.get_defaults(actor=self.actor)
-        synthesis = _synthesis_request(defaults.with_defaults(row, fields))
+        synthesis = synthesis_request(defaults.with_defaults(row, fields))
         if queued and stream:
             raise errors.InvalidRequest("A job is either streamed or queued.", param="async", code="async_and_stream")
         if queued:
@@ -288,54 +287,6 @@ class TtsJobView(JsonView):
         return Response(status=204)
 
 
-class TtsTimestampsView(JsonView):
-    access: ClassVar = {"GET": READ}
-
-    class FormatSerializer(StrictSerializer):
-        format = serializers.ChoiceField(choices=timeline.FORMATS, default="json")
-
-    @extend_schema(
-        parameters=[OpenApiParameter("format", str, enum=list(timeline.FORMATS), description="Default json.")],
-        responses={
-            (200, "application/json"): TimestampsSerializer,
-            (200, "application/x-subrip"): str,
-            (200, "text/vtt"): str,
-        },
-    )
-    def get(self, request: Request, job_id: uuid.UUID) -> HttpResponseBase:
-        """When the words, sentences and marks of a job are heard, also as subtitles."""
-        format_name = validated(self.FormatSerializer, request.query_params)["format"]
-        told = selectors.get_timestamps(actor=self.actor, job_id=job_id)
-        if format_name == "json":
-            return Response(timeline.as_json(told))
-        content_type = {"srt": "application/x-subrip", "vtt": "text/vtt"}[format_name]
-        return HttpResponse(timeline.rendered(told, format_name), content_type=f"{content_type}; charset=utf-8")
-
-
-class PreviewView(JsonView):
-    access: ClassVar = {"POST": RUN}
-
-    class PreviewSerializer(SpeechOptionsSerializer):
-        text = serializers.CharField(max_length=200, help_text="A word or a sentence.")
-        lexicon = LexiconField(required=False)
-
-    class PronunciationSerializer(serializers.Serializer):
-        phonemes = serializers.CharField(help_text="IPA.")
-        entries = EntrySerializer(many=True, help_text="Those that applied.")
-        job = TtsJobSerializer()
-
-    @extend_schema(request=PreviewSerializer, responses={200: PronunciationSerializer})
-    @idempotent
-    def post(self, request: Request) -> Response:
-        """How a text is pronounced: its phonemes, and a job with its audio."""
-        row = defaults.get_defaults(actor=self.actor)
-        synthesis = _synthesis_request(defaults.with_defaults(row, validated(self.PreviewSerializer, request.data)))
-        job, phonemes, entries = services.preview(actor=self.actor, request=synthesis, cancel=self.client_left)
-        spoken = TtsJobSerializer(job, context={"request": request}).data
-        body = {"phonemes": phonemes, "entries": [asdict(entry) for entry in entries], "job": spoken}
-        return Response(body)
-
-
 class TtsJobRetryView(JsonView):
     access: ClassVar = {"POST": RUN}
 
@@ -411,7 +362,7 @@ class VoiceView(JsonView):
 _OF_THE_REQUEST = ("text", "format", "custom_id", "loudness", "verify", "lexicon")
 
 
-def _synthesis_request(fields: dict[str, Any]) -> SynthesisRequest:
+def synthesis_request(fields: dict[str, Any]) -> SynthesisRequest:
     fields = dict(fields)
     given = frozenset(fields)
     request = {name: fields.pop(name) for name in _OF_THE_REQUEST if name in fields}
@@ -423,7 +374,7 @@ def _batch_item(
 ) -> SynthesisRequest | errors.ApiError:
     serializer = BatchItemSerializer(data=item)
     if serializer.is_valid():
-        return _synthesis_request(defaults.with_defaults(row, {**shared, **serializer.validated_data}))
+        return synthesis_request(defaults.with_defaults(row, {**shared, **serializer.validated_data}))
     param, details = next(iter(serializer.errors.items()))
     return errors.InvalidRequest(str(details[0]), code=f"parameter_{details[0].code}", param=param)
 

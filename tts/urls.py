@@ -1,6 +1,6 @@
 from django.urls import path
 
-from tts import api
+from tts import api, pronunciation_api
 from tts.defaults.api import SpeechDefaultsView
 from tts.lexicons import api as lexicons
 from tts.voices import api as voices
@@ -16,10 +16,10 @@ urlpatterns = [
     path("jobs", api.TtsJobListView.as_view()),
     path("jobs/<uuid:job_id>", api.TtsJobView.as_view()),
     path("jobs/<uuid:job_id>/retry", api.TtsJobRetryView.as_view()),
-    path("jobs/<uuid:job_id>/timestamps", api.TtsTimestampsView.as_view()),
+    path("jobs/<uuid:job_id>/timestamps", pronunciation_api.TtsTimestampsView.as_view()),
     path("defaults", SpeechDefaultsView.as_view()),
     path("lexicons", lexicons.LexiconListView.as_view()),
-    path("lexicons/preview", api.PreviewView.as_view()),
+    path("lexicons/preview", pronunciation_api.PreviewView.as_view()),
     path("lexicons/<uuid:lexicon_id>", lexicons.LexiconView.as_view()),
     path("lexicons/<uuid:lexicon_id>/export", lexicons.LexiconExportView.as_view()),
     path("lexicons/<uuid:lexicon_id>/import", lexicons.LexiconImportView.as_view()),

@@ -13,7 +13,6 @@ https://www.w3.org/TR/speech-synthesis11/
 from __future__ import annotations
 
 import io
-import math
 import xml.sax.handler
 import xml.sax.xmlreader
 from collections.abc import Callable
@@ -27,6 +26,7 @@ import regex
 
 from ml import errors
 from ml.tts import languages, say_as
+from ml.tts import ssml_values as values
 from ml.tts import text as plain
 from ml.tts.phonemes import UnknownPhoneme, from_ipa, from_x_sampa
 from ml.tts.script import Emphasis, Mark, Pause, Run, Style
@@ -34,17 +34,12 @@ from ml.types import Voice
 
 MAX_DEPTH = 50
 MAX_ELEMENTS = 20_000
-MAX_BREAK_SECONDS = 10.0
 MAX_TOTAL_BREAK_SECONDS = 600.0
 MAX_ATOM_CHARACTERS = 300
 """In say-as and phoneme, whose content is spoken in one piece."""
 
 _PARAGRAPH_SECONDS = 0.4
 _BREAK_SECONDS = {"none": 0.0, "x-weak": 0.1, "weak": 0.2, "medium": 0.4, "strong": 0.7, "x-strong": 1.2}
-_RATES = {"x-slow": 0.5, "slow": 0.75, "medium": 1.0, "default": 1.0, "fast": 1.4, "x-fast": 2.0}
-_PITCHES = {"x-low": -6.0, "low": -3.0, "medium": 0.0, "default": 0.0, "high": 3.0, "x-high": 6.0}
-_RANGES = {"x-low": 0.2, "low": 0.5, "medium": 1.0, "default": 1.0, "high": 1.4, "x-high": 1.8}
-_VOLUMES = {"silent": 0.0, "x-soft": 0.3, "soft": 0.6, "medium": 1.0, "default": 1.0, "loud": 1.5, "x-loud": 2.0}
 _EMPHASES = ("none", "reduced", "moderate", "strong")
 _NAMESPACE = "http://www.w3.org/2001/10/synthesis"
 _FAILURE = {"onlangfailure"}  # what to do without the language; ours is always to say so
@@ -53,8 +48,6 @@ _REFUSED = {
     "lexicon": "<lexicon> is not supported: documents are not fetched; send a lexicon with the request",
     "lookup": "<lookup> is not supported: send a lexicon with the request",
 }
-_TYPICAL_HERTZ = {"male": 110.0, "female": 200.0}
-"""What a pitch in hertz is compared with; 150 for other voices."""
 
 _ATTRIBUTES: dict[str, frozenset[str]] = {
     "speak": frozenset({"version", "xml:lang", "xmlns", *_FAILURE}),
@@ -76,7 +69,6 @@ _ATTRIBUTES: dict[str, frozenset[str]] = {
     "lang": frozenset({"xml:lang", *_FAILURE}),
     "mark": frozenset({"name"}),
 }
-_NUMBER = regex.compile(r"[+-]?(?:\d{1,6}(?:\.\d{0,6})?|\.\d{1,6})")
 _MNEMONICS = regex.compile(r"[A-Za-z0-9@:;,'_|%=!?*~#^&/\\ .\"+(){}-]+")
 
 Item: TypeAlias = Run | Pause | Mark
@@ -243,14 +235,15 @@ class _Reader(xml.sax.handler.ContentHandler):
     def _start_prosody(self, element: _Element, attributes: Attributes) -> _Element:
         style = element.style
         if "rate" in attributes:
-            style = replace(style, rate=style.rate * self._factor("rate", attributes["rate"], _RATES, 0.1, 8.0))
+            style = replace(style, rate=style.rate * self._value(values.rate, attributes["rate"]))
         if "pitch" in attributes:
-            style = replace(style, pitch=self._pitch(style, attributes["pitch"]))
+            gender = self._get_voice(style.voice).gender
+            style = replace(style, pitch=self._value(values.pitch, attributes["pitch"], style.pitch, gender))
         if "range" in attributes:
-            factor = self._factor("range", attributes["range"], _RANGES, 0.0, 4.0)
+            factor = self._value(values.pitch_range, attributes["range"])
             style = replace(style, pitch_range=style.pitch_range * factor)
         if "volume" in attributes:
-            style = replace(style, volume=min(3.0, style.volume * self._gain(attributes["volume"])))
+            style = replace(style, volume=min(3.0, style.volume * self._value(values.gain, attributes["volume"])))
         return replace(element, style=style)
 
     def _start_emphasis(self, element: _Element, attributes: Attributes) -> _Element:
@@ -285,7 +278,9 @@ class _Reader(xml.sax.handler.ContentHandler):
         strength = attributes.get("strength", "medium")
         if strength not in _BREAK_SECONDS:
             raise self._error(f"The strength of <break> is one of {', '.join(_BREAK_SECONDS)}")
-        seconds = self._seconds(attributes["time"]) if "time" in attributes else _BREAK_SECONDS[strength]
+        seconds = (
+            self._value(values.break_seconds, attributes["time"]) if "time" in attributes else _BREAK_SECONDS[strength]
+        )
         if seconds and not element.muted:
             self._pause(seconds)
         return element
@@ -321,68 +316,12 @@ class _Reader(xml.sax.handler.ContentHandler):
                 failed = failed or error
         raise self._error((failed.message if failed else "There is no such voice").rstrip(".")) from failed
 
-    def _factor(self, name: str, value: str, named: dict[str, float], least: float, most: float) -> float:
-        """A name, a percentage ("80%", "+20%") or, for a rate, a bare factor ("1.5")."""
-        value = value.strip()
-        if value in named:
-            return named[value]
-        number = self._number(name, value.removesuffix("%"))
-        if value.endswith("%"):
-            number = (100 + number if value[0] in "+-" else number) / 100
-        if not least <= number <= most:
-            raise self._error(f"The {name} of <prosody> is from {least:.0%} to {most:.0%}")
-        return number
-
-    def _pitch(self, style: Style, value: str) -> float:
-        """Semitones, within `style`."""
-        value = value.strip()
-        if not value.endswith("Hz"):
-            return style.pitch + self._semitones(value)
-        hertz = self._number("pitch", value[:-2])
-        usual = _TYPICAL_HERTZ.get(self._get_voice(style.voice).gender or "", 150.0)
-        now = usual * 2 ** (style.pitch / 12)
-        wanted = now + hertz if value[0] in "+-" else hertz
-        if not usual / 4 <= wanted <= usual * 4:
-            raise self._error(f"The pitch of this voice is from {usual / 4:.0f}Hz to {usual * 4:.0f}Hz")
-        return 12 * math.log2(wanted / usual)
-
-    def _semitones(self, value: str) -> float:
-        """A name, semitones ("+2st"), or a relative percentage ("-10%")."""
-        if value in _PITCHES:
-            return _PITCHES[value]
-        if value.endswith("st"):
-            number = self._number("pitch", value[:-2])
-        elif value.endswith("%") and value[0] in "+-":
-            number = 12 * math.log2(max(0.01, 1 + self._number("pitch", value[:-1]) / 100))
-        else:
-            raise self._error('The pitch of <prosody> is a name, "+2st", "+10%", "+20Hz" or "180Hz"')
-        if not -24 <= number <= 24:
-            raise self._error("The pitch of <prosody> is within two octaves")
-        return number
-
-    def _gain(self, value: str) -> float:
-        """A name, decibels ("-6dB", as SSML 1.1 has it), a percentage, or a number up to 100 as in SSML 1.0."""
-        value = value.strip()
-        if value.endswith("dB"):
-            return min(3.0, 10 ** (min(20.0, self._number("volume", value[:-2])) / 20))
-        if value not in _VOLUMES and not value.endswith("%"):
-            value += "%"
-        return self._factor("volume", value, _VOLUMES, 0.0, 3.0)
-
-    def _seconds(self, value: str) -> float:
-        value = value.strip()
-        unit = 0.001 if value.endswith("ms") else 1.0
-        if not value.endswith("s"):
-            raise self._error('The time of <break> is like "500ms" or "1.5s"')
-        seconds = self._number("time", value.removesuffix("s").removesuffix("m")) * unit
-        if not 0 <= seconds <= MAX_BREAK_SECONDS:
-            raise self._error(f"The time of <break> is from 0 to {MAX_BREAK_SECONDS:g} seconds")
-        return seconds
-
-    def _number(self, name: str, value: str) -> float:
-        if not _NUMBER.fullmatch(value):
-            raise self._error(f"The {name} {value[:40]!r} is not a number with a known unit")
-        return float(value)
+    def _value(self, read: Callable[..., float], *arguments: object) -> float:
+        """What one of `ssml_values` reads."""
+        try:
+            return read(*arguments)
+        except values.BadValue as error:
+            raise self._error(str(error)) from None
 
     def _phonemes(self, alphabet: str, ph: str) -> tuple[str, str | None]:
         """espeak's mnemonics, and the IPA where that is what was written."""
