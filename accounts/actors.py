@@ -47,6 +47,8 @@ class Access:
     role: str = "viewer"
     scope: str | None = None
     public: bool = False
+    before_policy: bool = False
+    """Also for members who do not meet the organisation's policy yet: how they come to meet it, and how they leave."""
 
 
 ANY_SCOPE = "*"

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import passwords, selectors, services, tokens
+from accounts import passwords, policies, selectors, services, tokens
 from accounts.actors import ANY_SCOPE, PUBLIC, Access
 from accounts.models import ApiKey, LoginSession, Membership, Organization, Role, Scope, User
 from accounts.tokens import TokenPair
@@ -111,7 +111,7 @@ class RefreshView(JsonView):
 
 
 class LogoutView(JsonView):
-    access: ClassVar = {"POST": Access()}
+    access: ClassVar = {"POST": Access(before_policy=True)}
 
     @extend_schema(request=None, responses={204: None})
     def post(self, request: Request) -> Response:
@@ -121,7 +121,7 @@ class LogoutView(JsonView):
 
 
 class MeView(JsonView):
-    access: ClassVar = {"GET": Access(scope=ANY_SCOPE), "PATCH": Access()}
+    access: ClassVar = {"GET": Access(scope=ANY_SCOPE, before_policy=True), "PATCH": Access()}
 
     class ProfileSerializer(StrictSerializer):
         name = serializers.CharField(max_length=200, allow_blank=True)
@@ -165,9 +165,18 @@ class MeView(JsonView):
 
 
 _API_KEY_FIELDS: tuple[str, ...] = (
-    "id", "name", "prefix", "last4", "scopes", "rate_limit", "expires_at", "last_used_at", "revoked_at", "created_at",
-    "created_by",
+    "id", "name", "prefix", "last4", "scopes", "rate_limit", "networks", "expires_at", "rotated_at", "last_used_at",
+    "revoked_at", "created_at", "created_by",
 )  # fmt: skip
+
+
+class NetworksField(serializers.ListField):
+    """Addresses and networks (CIDR), which the service judges."""
+
+    child = serializers.CharField(max_length=43)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=policies.MOST_NETWORKS, **kwargs)
 
 
 class ApiKeySerializer(serializers.ModelSerializer):
@@ -196,6 +205,9 @@ class ApiKeyInputSerializer(StrictSerializer):
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
     rate_limit = serializers.IntegerField(
         required=False, allow_null=True, min_value=1, max_value=1_000_000, help_text="Requests a minute."
+    )
+    networks = NetworksField(
+        required=False, help_text="From where it may be used, such as 203.0.113.0/24; empty: from anywhere."
     )
 
     def validate_scopes(self, scopes: list[str]) -> list[str]:
@@ -233,7 +245,7 @@ class ApiKeyView(JsonView):
 
     @extend_schema(request=ApiKeyInputSerializer(partial=True), responses={200: ApiKeySerializer})
     def patch(self, request: Request, key_id: uuid.UUID) -> Response:
-        """Change a key's name, scopes, expiry or rate limit."""
+        """Change a key's name, scopes, expiry, rate limit or networks."""
         row = selectors.get_api_key(actor=self.actor, key_id=key_id)
         changes = validated(ApiKeyInputSerializer, request.data, partial=True)
         return Response(ApiKeySerializer(services.update_api_key(actor=self.actor, api_key=row, changes=changes)).data)

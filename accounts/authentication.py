@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from accounts import keys, tokens
+from accounts import keys, policies, tokens
 from accounts.actors import Actor
 from accounts.models import ApiKey, Role, User
 from common import context, errors
@@ -43,22 +43,28 @@ def credential_of(request: HttpRequest | Request) -> str:
 
 
 def authenticate_credential(credential: str) -> Actor:
-    """The actor that an API key or an access token stands for, or NotAuthenticated."""
+    """The actor that an API key or an access token stands for.
+
+    Raises NotAuthenticated, and PermissionDenied where the organisation or the key excludes the caller's address.
+    """
     is_key = credential.startswith(keys.MARK)
     actor = actor_of_key(credential) if is_key else _actor_of_token(credential)
     context.organization_id.set(str(actor.organization.id))
+    policies.check_address(actor)
     return actor
 
 
 def actor_of_key(key: str) -> Actor:
-    row = (
-        ApiKey.objects.select_related("organization__quota")  # limits come along: no query of their own
-        .filter(prefix=keys.prefix_of(key) or "", organization__is_active=True)
-        .first()
-    )
+    row = key_rows().filter(prefix=keys.prefix_of(key) or "").first()
     # An unknown prefix costs the same HMAC as a known one.
     valid = keys.matches(key, row.digest if row else "")
     return actor_of_key_row(row if valid else None)
+
+
+def key_rows() -> QuerySet[ApiKey]:
+    """Keys of active organisations, with what decides about them: limits and policies need no query of their own."""
+    related = ("organization__quota", "organization__security_policy")
+    return ApiKey.objects.select_related(*related).filter(organization__is_active=True)
 
 
 def actor_of_key_row(row: ApiKey | None) -> Actor:

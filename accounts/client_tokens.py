@@ -18,9 +18,10 @@ from typing import Any
 
 from django.core import signing
 
-from accounts import tokens
+from accounts import policies, tokens
 from accounts.actors import ROLE_RANKS, Actor
-from accounts.models import ApiKey, Membership, Role
+from accounts.authentication import key_rows
+from accounts.models import Membership, Role
 from common import errors
 
 MARK = "ct_"
@@ -85,6 +86,7 @@ def redeem(token: str, *, scope: str | None, origin: str | None) -> tuple[Actor,
     actor = _actor(holder)
     if actor.organization.id != organization_id:
         raise _invalid()
+    policies.check_address(actor)
     return actor, claims
 
 
@@ -115,8 +117,7 @@ def _actor(holder: str) -> Actor:
 
 
 def _actor_of_key(key_id: str) -> Actor | None:
-    rows = ApiKey.objects.select_related("organization__quota").filter(id=key_id, organization__is_active=True)
-    row = rows.first()
+    row = key_rows().filter(id=key_id).first()
     return Actor(organization=row.organization, role=Role.DEVELOPER, api_key=row) if row and row.usable else None
 
 
@@ -130,7 +131,8 @@ def _actor_of_login(session_id: str) -> Actor | None:
 
 def _actor_of_member(name: str) -> Actor | None:
     user_id, _, organization_id = name.partition("@")
-    rows = Membership.objects.select_related("user", "organization__quota").filter(
+    related = ("user__two_factor", "organization__quota", "organization__security_policy")
+    rows = Membership.objects.select_related(*related).filter(
         user_id=user_id, organization_id=organization_id, user__is_active=True, organization__is_active=True
     )
     member = rows.first()

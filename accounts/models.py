@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Value
 from django.utils import timezone
 
 from common.models import Identified, OrganizationOwned
@@ -48,6 +50,33 @@ class Organization(Identified):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SecurityPolicy(OrganizationOwned):
+    """What an organisation demands of credentials; without a row, nothing beyond what holds for everybody.
+
+    Credentials are looked up together with it (`accounts.authentication`); `accounts.policies` enforces it.
+    """
+
+    organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="security_policy")
+    networks = ArrayField(
+        models.CharField(max_length=43),
+        default=list,
+        blank=True,
+        help_text="From where keys and members act; empty: anywhere.",
+    )
+    keys_must_expire = models.BooleanField(default=False)
+    key_max_days = models.PositiveIntegerField(null=True, blank=True, help_text="Longest life of a new key.")
+    require_two_factor = models.BooleanField(default=False, help_text="Of members who sign in with a password.")
+    idle_minutes = models.PositiveIntegerField(
+        null=True, blank=True, help_text="A sign-in that is not used for so long ends; empty: never."
+    )
+
+    class Meta:
+        verbose_name = "security policy"
+
+    def __str__(self) -> str:
+        return f"security policy of {self.organization_id}"
 
 
 class UserManager(BaseUserManager["User"]):
@@ -199,7 +228,15 @@ class ApiKey(OrganizationOwned):
     digest = models.CharField(max_length=64, editable=False)
     scopes = ArrayField(models.CharField(max_length=32, choices=Scope.choices))
     rate_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Requests a minute; empty: the default.")
+    networks = ArrayField(
+        models.CharField(max_length=43),
+        default=list,
+        db_default=Value([], output_field=ArrayField(models.CharField(max_length=43))),
+        blank=True,
+        help_text="From where it may be used, within what the organisation allows; empty: anywhere.",
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
+    rotated_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_by = models.ForeignKey(
@@ -212,6 +249,11 @@ class ApiKey(OrganizationOwned):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…{self.last4})"
+
+    @property
+    def issued_at(self) -> datetime:
+        """When the secret that it has now was made."""
+        return self.rotated_at or self.created_at
 
     @property
     def usable(self) -> bool:

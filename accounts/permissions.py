@@ -8,6 +8,7 @@ from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from accounts import policies
 from accounts.actors import ANY_SCOPE, Access, Actor
 from common import errors
 
@@ -38,6 +39,8 @@ def check_access(actor: Actor, access: Access) -> None:
             raise errors.PermissionDenied("API keys may not call this; log in as a user.", code="key_not_allowed")
         if access.scope not in actor.scopes:
             raise errors.PermissionDenied(f"This API key lacks the scope {access.scope!r}.", code="scope_missing")
+    if not access.before_policy:
+        policies.check_sign_in(actor)
     if not actor.has_role(access.role):
         raise errors.PermissionDenied(f"This needs the role {access.role} or above; yours is {actor.role}.")
 

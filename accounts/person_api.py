@@ -20,6 +20,7 @@ from common.ratelimit import count_password_reset
 from common.serializers import StrictSerializer, validated
 
 ANYONE = Access()  # who is logged in; no key
+SETTING_UP = Access(before_policy=True)
 
 
 class PersonView(JsonView):
@@ -94,7 +95,7 @@ class RecoveryCodesSerializer(serializers.Serializer):
 
 
 class TwoFactorView(PersonView):
-    access: ClassVar = {"GET": ANYONE, "POST": ANYONE}
+    access: ClassVar = {"GET": SETTING_UP, "POST": SETTING_UP}
 
     class TwoFactorSerializer(serializers.Serializer):
         enabled = serializers.BooleanField()
@@ -121,7 +122,7 @@ class TwoFactorView(PersonView):
 
 
 class TwoFactorConfirmView(PersonView):
-    access: ClassVar = {"POST": ANYONE}
+    access: ClassVar = {"POST": SETTING_UP}
 
     class OtpSerializer(StrictSerializer):
         otp = serializers.CharField(max_length=40)
@@ -134,7 +135,7 @@ class TwoFactorConfirmView(PersonView):
 
 
 class TwoFactorDisableView(PersonView):
-    access: ClassVar = {"POST": ANYONE}
+    access: ClassVar = {"POST": SETTING_UP}
 
     @extend_schema(request=OwnPasswordSerializer, responses={204: None})
     def post(self, request: Request) -> Response:
@@ -145,7 +146,7 @@ class TwoFactorDisableView(PersonView):
 
 
 class RecoveryCodesView(PersonView):
-    access: ClassVar = {"POST": ANYONE}
+    access: ClassVar = {"POST": SETTING_UP}
 
     @extend_schema(request=OwnPasswordSerializer, responses={200: RecoveryCodesSerializer})
     def post(self, request: Request) -> Response:

@@ -38,5 +38,7 @@ def get_invitation(*, actor: Actor, invitation_id: uuid.UUID) -> Invitation:
 
 def list_memberships(*, user: User) -> QuerySet[Membership]:
     """The organisations that the person can act in, by name."""
-    rows = Membership.objects.select_related("organization").filter(user=user, organization__is_active=True)
+    rows = Membership.objects.select_related("organization__security_policy").filter(
+        user=user, organization__is_active=True
+    )
     return rows.order_by("organization__name", "created_at")

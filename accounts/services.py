@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.contrib.auth.hashers import check_password, make_password
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import keys, passwords, tokens, two_factor
+from accounts import keys, passwords, policies, tokens, two_factor
 from accounts.actors import ROLE_RANKS, Actor
 from accounts.models import ApiKey, LoginSession, Membership, Role, User
 from accounts.tokens import TokenPair
@@ -40,6 +41,7 @@ def login(
     if not otp and two_factor.state_of(user) is not None:
         raise otp_required()
     membership = _choose_membership(user, organization_slug)  # before a code is used up
+    policies.check_address(Actor(organization=membership.organization, role=membership.role, user=user))
     two_factor.verify(user=user, otp=otp)
     with transaction.atomic():
         session, pair = tokens.open_session(membership=membership, address=address, user_agent=user_agent)
@@ -97,7 +99,9 @@ def _login_failed(email: str) -> errors.NotAuthenticated:
 
 def _choose_membership(user: User, slug: str | None) -> Membership:
     memberships = list(
-        Membership.objects.select_related("organization", "user").filter(user=user, organization__is_active=True)
+        Membership.objects.select_related("organization__security_policy", "user").filter(
+            user=user, organization__is_active=True
+        )
     )
     if slug:
         memberships = [membership for membership in memberships if membership.organization.slug == slug]
@@ -118,9 +122,19 @@ def _choose_membership(user: User, slug: str | None) -> Membership:
 
 
 def create_api_key(
-    *, actor: Actor, name: str, scopes: list[str], expires_at: datetime | None = None, rate_limit: int | None = None
+    *,
+    actor: Actor,
+    name: str,
+    scopes: list[str],
+    expires_at: datetime | None = None,
+    rate_limit: int | None = None,
+    networks: Sequence[str] = (),
 ) -> tuple[ApiKey, str]:
-    """The row, and the key itself, which cannot be had again."""
+    """The row, and the key itself, which cannot be had again.
+
+    networks: from where it may be used, as CIDR; none: from anywhere that the organisation allows.
+    """
+    policies.check_expiry(actor.organization, issued_at=timezone.now(), expires_at=expires_at)
     new = keys.generate()
     with transaction.atomic():
         row = ApiKey.objects.create(
@@ -130,6 +144,7 @@ def create_api_key(
             scopes=scopes,
             expires_at=expires_at,
             rate_limit=rate_limit,
+            networks=policies.checked_networks(networks),
             prefix=new.prefix,
             last4=new.last4,
             digest=new.digest,
@@ -139,8 +154,13 @@ def create_api_key(
 
 
 def update_api_key(*, actor: Actor, api_key: ApiKey, changes: dict[str, Any]) -> ApiKey:
-    """Changes name, scopes, expiry or rate limit. A revoked key stays as it was."""
+    """Changes name, scopes, expiry, rate limit or networks. A revoked key stays as it was."""
     _require_unrevoked(api_key)
+    if "expires_at" in changes and changes["expires_at"] != api_key.expires_at:
+        issued_at, expires_at = api_key.issued_at, changes["expires_at"]
+        policies.check_expiry(actor.organization, issued_at=issued_at, expires_at=expires_at)
+    if "networks" in changes:
+        changes = {**changes, "networks": policies.checked_networks(changes["networks"])}
     for field, value in changes.items():
         setattr(api_key, field, value)
     with transaction.atomic():
@@ -150,13 +170,15 @@ def update_api_key(*, actor: Actor, api_key: ApiKey, changes: dict[str, Any]) ->
 
 
 def rotate_api_key(*, actor: Actor, api_key: ApiKey) -> tuple[ApiKey, str]:
-    """Gives the row a new key; the old one is refused at once."""
+    """Gives the row a new key; the old one is refused at once. Where keys live for so long only, it lives as long."""
     _require_unrevoked(api_key)
     new = keys.generate()
     former = str(api_key)
     api_key.prefix, api_key.last4, api_key.digest = new.prefix, new.last4, new.digest
+    api_key.rotated_at = timezone.now()
+    api_key.expires_at = policies.renewed_expiry(actor.organization, api_key)
     with transaction.atomic():
-        api_key.save(update_fields=["prefix", "last4", "digest"])
+        api_key.save(update_fields=["prefix", "last4", "digest", "rotated_at", "expires_at"])
         audit.record(actor=actor, action="api_key.rotated", target=api_key, former=former)
     return api_key, new.key
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.db import transaction
@@ -16,6 +18,7 @@ from accounts.models import BrowserSession, LoginSession, User
 from common import context, errors
 
 SEEN_RESOLUTION = timedelta(minutes=5)
+_USED_AT = "used_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,22 @@ def touch(session_key: str | None) -> None:
     """Notes that the session is in use: a write every few minutes, no query in between."""
     if session_key and cache.add(f"session-seen:{session_key}", 1, SEEN_RESOLUTION.total_seconds()):
         BrowserSession.objects.filter(session_id=session_key).update(seen_at=timezone.now())
+
+
+def went_idle(session: SessionBase, minutes: int | None) -> bool:
+    """Whether a browser's session was not used for so long. Using it is noted in it, to the minute.
+
+    Only where somebody wants to know: a session of whom nobody limits is not written at each use.
+    """
+    if minutes is None:
+        return False
+    now = time.time()
+    used_at = session.get(_USED_AT, now)
+    if now - used_at > minutes * 60:
+        return True
+    if _USED_AT not in session or now - used_at > 60:
+        session[_USED_AT] = int(now)
+    return False
 
 
 def list_sign_ins(

@@ -16,6 +16,7 @@ from django.utils import timezone
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
+from accounts import policies
 from accounts.models import LoginSession, Membership
 from common import errors
 
@@ -46,7 +47,8 @@ def rotate(refresh_token: str) -> TokenPair:
     token = _verified(RefreshToken, refresh_token)
     session_id, old_jti, new_jti = token.get(SESSION_CLAIM), token["jti"], uuid.uuid4().hex
     live = LoginSession.objects.filter(id=session_id, revoked_at=None, expires_at__gt=timezone.now())
-    active = live.filter(membership__user__is_active=True, membership__organization__is_active=True).exists()
+    row = live_sessions().filter(id=session_id, expires_at__gt=timezone.now()).first()
+    active = row is not None and policies.keeps(row)
     # Compare-and-swap: of two requests with the same token, one changes the row. Its conditions are the row's own
     # columns; a joined one becomes a subquery, which PostgreSQL evaluates before it waits for the row: both would win.
     swapped = active and live.filter(refresh_jti=old_jti).update(
@@ -69,8 +71,10 @@ def session_of_access_token(token: str) -> LoginSession:
 
 
 def live_sessions() -> QuerySet[LoginSession]:
-    """Log-ins that have not ended, with their member, user and organisation (and its limits)."""
-    return LoginSession.objects.select_related("membership__user", "membership__organization__quota").filter(
+    """Log-ins that have not ended, with their member, user and organisation (and its limits and policy)."""
+    related = ("membership__user__two_factor", "membership__organization__quota",
+               "membership__organization__security_policy")  # fmt: skip
+    return LoginSession.objects.select_related(*related).filter(
         revoked_at=None, membership__user__is_active=True, membership__organization__is_active=True
     )
 

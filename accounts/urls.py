@@ -1,6 +1,6 @@
 from django.urls import path
 
-from accounts import api, invitation_api, person_api
+from accounts import api, invitation_api, person_api, policy_api
 
 urlpatterns = [
     path("login", api.LoginView.as_view()),
@@ -10,6 +10,7 @@ urlpatterns = [
     path("api-keys", api.ApiKeyListView.as_view()),
     path("api-keys/<uuid:key_id>", api.ApiKeyView.as_view()),
     path("api-keys/<uuid:key_id>/rotate", api.ApiKeyRotateView.as_view()),
+    path("policy", policy_api.PolicyView.as_view()),
     path("members", api.MemberListView.as_view()),
     path("members/<uuid:member_id>", api.MemberView.as_view()),
     path("invitations", invitation_api.InvitationListView.as_view()),

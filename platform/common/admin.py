@@ -22,6 +22,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+from accounts import policies, sessions
 from accounts.actors import Actor
 from accounts.models import Organization, Role, User
 from common import errors
@@ -33,17 +34,31 @@ from common.display import status_style
 def owned_organizations(request: HttpRequest) -> list[Organization] | None:
     """The organisations whose rows the user may see in the admin; None for all of them. One query a request."""
     if not hasattr(request, "_owned_organizations"):
-        request._owned_organizations = _owned_organizations(request.user)  # type: ignore[attr-defined]
+        request._owned_organizations = _owned_organizations(request)  # type: ignore[attr-defined]
     return request._owned_organizations  # type: ignore[attr-defined]
 
 
-def _owned_organizations(user: Any) -> list[Organization] | None:
+def _owned_organizations(request: HttpRequest) -> list[Organization] | None:
+    """Without those whose policy excludes the caller. Operators are bound by no organisation's."""
+    user: Any = request.user
     if not user.is_active:  # the anonymous user is not
         return []
     if user.is_superuser:
         return None
     owned = Organization.objects.filter(is_active=True, memberships__user_id=user.pk, memberships__role=Role.OWNER)
-    return list(owned)
+    return [organization for organization in owned.select_related("security_policy") if _admits(request, organization)]
+
+
+def _admits(request: HttpRequest, organization: Organization) -> bool:
+    if sessions.went_idle(request.session, policies.of(organization).idle_minutes):
+        return False
+    actor = Actor(organization=organization, role=Role.OWNER, user=request.user)  # type: ignore[arg-type]
+    try:
+        policies.check_address(actor)
+        policies.check_sign_in(actor)
+    except errors.PermissionDenied:
+        return False
+    return True
 
 
 def may_enter(request: HttpRequest) -> bool:

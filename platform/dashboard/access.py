@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.contrib.auth import get_user
+from django.contrib.auth import get_user, logout
 from django.contrib.auth.views import redirect_to_login
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -19,7 +19,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views import View
 
-from accounts import sessions
+from accounts import policies, sessions
 from accounts.actors import Actor
 from accounts.models import Membership, Organization, Role
 from accounts.selectors import list_memberships
@@ -49,6 +49,8 @@ class Page(View):
 
     role: ClassVar[str] = "viewer"
     post_role: ClassVar[str] = ""
+    before_policy: ClassVar[bool] = False
+    """Also for members who do not meet the organisation's policy yet: their account, and the way elsewhere."""
     visitor: Visitor
 
     @property
@@ -68,8 +70,13 @@ class Page(View):
         if visitor is None:
             return _without_organization(request)
         self.visitor = visitor
+        if sessions.went_idle(request.session, policies.of(visitor.actor.organization).idle_minutes):
+            logout(request)
+            return _to_sign_in(request, htmx=self.wants_part)
         sessions.touch(request.session.session_key)
         try:
+            if not self.before_policy:
+                check_policy(visitor.actor)
             self._require_role(request)
             response = super().dispatch(request, *args, **kwargs)
         except (errors.ApiError, MlError) as error:
@@ -113,6 +120,8 @@ class Page(View):
 
     def _refused(self, error: errors.ApiError | MlError) -> HttpResponse:
         """A toast where a page is open already; a page of its own otherwise."""
+        if error.code in _REMEDIES or (error.code == "address_not_allowed" and len(self.visitor.memberships) > 1):
+            return self._elsewhere(error)
         if self.wants_part:
             toast(self.request, error.message, tone="bad")
             return HttpResponse(status=error.status, headers={"HX-Reswap": "none"})
@@ -120,6 +129,11 @@ class Page(View):
             toast(self.request, error.message, tone="bad")
             return HttpResponseRedirect(self.back())
         return error_page(error.status, _title(error.status), error.message)
+
+    def _elsewhere(self, error: errors.ApiError | MlError) -> HttpResponse:
+        """To where the person can do something about it: meet the policy, or choose another organisation."""
+        toast(self.request, error.message, tone="bad")
+        return self.go(_REMEDIES.get(error.code, "dashboard:account"))
 
     def _finished(self, response: HttpResponseBase) -> HttpResponseBase:
         add_never_cache_headers(response)
@@ -136,6 +150,7 @@ class Action(Page):
     http_method_names = ["post", "options"]  # noqa: RUF012  (Django's way)
 
 
+_REMEDIES = {"two_factor_required": "dashboard:account-two-factor"}
 _CORRECTABLE = frozenset({400, 402, 409, 413, 415, 422, 429, 503})
 
 
@@ -193,10 +208,23 @@ def visitor_of(request: HttpRequest) -> Visitor | None:
 
 
 def visitor_of_cookie(request: HttpRequest) -> Visitor | None:
-    """`visitor_of` for a request that passed no middleware, such as a socket's; None for nobody who is signed in."""
+    """`visitor_of` for a request that passed no middleware, such as a socket's; None for nobody who is signed in.
+
+    Raises PermissionDenied where the organisation's policy excludes the caller.
+    """
     request.session = SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))  # type: ignore[assignment]
     request.user = get_user(request)
-    return visitor_of(request) if request.user.is_authenticated else None
+    visitor = visitor_of(request) if request.user.is_authenticated else None
+    if visitor is None or sessions.went_idle(request.session, policies.of(visitor.actor.organization).idle_minutes):
+        return None
+    check_policy(visitor.actor)
+    return visitor
+
+
+def check_policy(actor: Actor) -> None:
+    """Raises PermissionDenied where the organisation's policy excludes the caller."""
+    policies.check_address(actor)
+    policies.check_sign_in(actor)
 
 
 def choose_organization(request: HttpRequest, visitor: Visitor, organization_id: str) -> None:

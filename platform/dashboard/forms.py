@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django import forms
 
@@ -11,6 +12,30 @@ from common import errors
 from ml.errors import MlError
 
 Answer = TypeVar("Answer")
+
+
+class LinesWidget(forms.Textarea):
+    def __init__(self) -> None:
+        super().__init__(attrs={"rows": 3, "class": "mono", "spellcheck": "false", "autocapitalize": "off"})
+
+    def format_value(self, value: Any) -> str:
+        return "\n".join(value) if isinstance(value, list) else value or ""
+
+
+class NetworksField(forms.CharField):
+    """Addresses and networks, one a line (or with commas between them); a list. What they say, a service judges."""
+
+    widget = LinesWidget
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, max_length=6000, **kwargs)
+
+    def to_python(self, value: Any) -> Any:
+        return re.split(r"[\s,]+", value.strip()) if value and value.strip() else []
+
+    def run_validators(self, value: Any) -> None:
+        """Of the text's length alone: the list is the service's matter."""
+        super().run_validators("\n".join(value))
 
 
 def attempt(form: forms.Form, call: Callable[[], Answer]) -> Answer | None:

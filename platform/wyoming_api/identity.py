@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
+from accounts import policies
 from accounts.actors import Access, Actor
-from accounts.authentication import actor_of_key, actor_of_key_row
+from accounts.authentication import actor_of_key, actor_of_key_row, key_rows
 from accounts.models import ApiKey, Role
 from accounts.permissions import check_access
 from common import context, errors, ratelimit
@@ -29,11 +30,10 @@ class Identity:
         Raises NotAuthenticated, PermissionDenied where the key lacks the scope, RateLimited.
         """
         runtime.current.start(kind=KIND)  # does nothing but for the first time, or while the database was away
-        row = ApiKey.objects.select_related("organization__quota").filter(
-            id=self.key_id, organization__slug=self.organization
-        )
+        row = key_rows().filter(id=self.key_id, organization__slug=self.organization)
         actor = actor_of_key_row(row.first())
         context.organization_id.set(str(actor.organization.id))
+        policies.check_address(actor)
         check_access(actor, Access(role=Role.DEVELOPER, scope=scope))
         ratelimit.count_connection(HttpRequest(), actor)
         return actor

@@ -39,6 +39,8 @@ TABLE = {
     "PATCH /api/v1/auth/api-keys/{key_id}":  "401 403 403 2xx 2xx 404 403 403 401 401",
     "DELETE /api/v1/auth/api-keys/{key_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
     "POST /api/v1/auth/api-keys/{key_id}/rotate": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "GET /api/v1/auth/policy":               "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "PATCH /api/v1/auth/policy":             "401 403 403 2xx 2xx 2xx 403 403 401 401",
     "GET /api/v1/auth/members":              "401 403 403 2xx 2xx 2xx 403 403 401 401",
     "POST /api/v1/auth/members":             "401 403 403 2xx 2xx 2xx 403 403 401 401",
     "GET /api/v1/auth/members/{member_id}":  "401 403 403 2xx 2xx 404 403 403 401 401",
@@ -189,6 +191,7 @@ BODIES: dict[str, Callable[[Tenant], dict[str, Any]]] = {
     },
     "POST /api/v1/auth/api-keys": lambda _: {"json": {"name": "new", "scopes": ["tts"]}},
     "PATCH /api/v1/auth/api-keys/{key_id}": lambda _: {"json": {"name": "renamed"}},
+    "PATCH /api/v1/auth/policy": lambda _: {"json": {"idle_minutes": None}},
     "POST /api/v1/auth/members": lambda _: {
         "json": {"email": f"{uuid.uuid4().hex}@example.com", "role": "viewer", "password": _PASSPHRASE}
     },

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from playwright.sync_api import expect
 
-from accounts.models import Organization
+from accounts.models import ApiKey, Organization, SecurityPolicy
 from analytics.quota import set_quota
 from audit.models import AuditEntry
 from stt.models import TranscriptionDefaults
@@ -124,3 +124,30 @@ def test_speech_defaults_are_chosen(tenant: Tenant, chromium: Chromium) -> None:
     row = SpeechDefaults.objects.get(organization=tenant.organization)
     assert (row.voice, row.language, row.format) == ("espeak:de", "", "flac")
     assert signed_in(tenant, "developer").submit("/dashboard/settings/speech", {"format": "mp3"}).status_code == 403
+
+
+def test_security_policy(tenant: Tenant, chromium: Chromium) -> None:
+    assert signed_in(tenant, "viewer").get("/dashboard/settings/security").status_code == 403
+    page = chromium.sign_in(tenant, "admin")
+    page.goto("/dashboard/settings/security")
+    page.get_by_label("Allowed networks").fill("203.0.113.0/24")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("you would be locked out")).to_be_visible()
+    page.get_by_label("Allowed networks").fill("203.0.113.0/24, 127.0.0.1\n::1")
+    page.get_by_label("API keys live for at most").fill("90")
+    check(page, "settings-security")
+    page.get_by_role("button", name="Save").click()
+    assert "Saved" in toast(page)
+    row = SecurityPolicy.objects.get(organization=tenant.organization)
+    assert (row.networks, row.key_max_days) == (["203.0.113.0/24", "127.0.0.1/32", "::1/128"], 90)
+    expect(page.get_by_label("Allowed networks")).to_have_value("203.0.113.0/24\n127.0.0.1/32\n::1/128")
+    page.goto("/dashboard/api-keys?new=1")
+    page.get_by_label("Name").fill("till")
+    page.get_by_label("Expires", exact=True).select_option("Never")
+    page.get_by_label("Only from").fill("127.0.0.1")
+    page.get_by_role("button", name="Make the key").click()
+    expect(page.get_by_text("keys must expire")).to_be_visible()
+    page.get_by_label("Expires", exact=True).select_option("In 90 days")
+    page.get_by_role("button", name="Make the key").click()
+    expect(page.get_by_text("Your new key")).to_be_visible()
+    assert ApiKey.objects.get(organization=tenant.organization).networks == ["127.0.0.1/32"]

@@ -25,6 +25,8 @@ from dashboard.user_agents import describe
 
 
 class AccountPage(Page):
+    before_policy = True
+
     @property
     def person(self) -> User:
         return self.actor.user  # type: ignore[return-value]
@@ -182,12 +184,16 @@ class SessionsPage(AccountPage):
 
 
 class SessionEnd(Action):
+    before_policy = True
+
     def post(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         sessions.end(user=self.actor.user, sign_in_id=session_id)  # type: ignore[arg-type]
         return self.done(_("Signed out there."), "dashboard:account-sessions")
 
 
 class SessionsEnd(Action):
+    before_policy = True
+
     def post(self, request: HttpRequest) -> HttpResponse:
         """Everywhere but here."""
         ended = sessions.end_others(user=self.actor.user, session_key=request.session.session_key)  # type: ignore[arg-type]

@@ -18,13 +18,15 @@ from accounts import selectors, services
 from accounts.actors import Actor
 from accounts.models import ApiKey, Role, Scope
 from dashboard.access import Action, Page
-from dashboard.forms import attempt
+from dashboard.forms import NetworksField, attempt
 from dashboard.listing import FilterForm, listing
 from dashboard.nav import Command, NavItem, Section
 from dashboard.toasts import toast
 
+_EXPIRY_CODES = ("key_must_expire", "key_lives_too_long")
 LIFETIMES = [
     ("", gettext_lazy("Never")),
+    ("7", gettext_lazy("In 7 days")),
     ("30", gettext_lazy("In 30 days")),
     ("90", gettext_lazy("In 90 days")),
     ("365", gettext_lazy("In a year")),
@@ -64,6 +66,10 @@ class KeyFields(forms.Form):
         required=False,
         help_text=gettext_lazy("Empty: the platform's limit."),
     )
+    networks = NetworksField(
+        label=gettext_lazy("Only from"),
+        help_text=gettext_lazy("Addresses or networks such as 203.0.113.0/24. Empty: from anywhere that is allowed."),
+    )
 
 
 class NewKeyForm(KeyFields):
@@ -73,6 +79,10 @@ class NewKeyForm(KeyFields):
         fields = dict(self.cleaned_data)
         days = fields.pop("lifetime")
         return {**fields, "expires_at": timezone.now() + timedelta(days=int(days)) if days else None}
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        """What the service says of the expiry belongs beside the choice of a lifetime."""
+        super().add_error("lifetime" if field is None and getattr(error, "code", "") in _EXPIRY_CODES else field, error)
 
 
 class EditKeyForm(KeyFields):
@@ -138,7 +148,7 @@ class KeyPage(Page):
 
     def get(self, request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
         row = selectors.get_api_key(actor=self.actor, key_id=key_id)
-        names = ("name", "scopes", "rate_limit", "expires_at")
+        names = ("name", "scopes", "rate_limit", "expires_at", "networks")
         return self._page(row, EditKeyForm(initial={name: getattr(row, name) for name in names}))
 
     def post(self, request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:

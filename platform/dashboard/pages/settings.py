@@ -52,6 +52,8 @@ class SettingsPage(Page):
     def _tabs(self) -> list[dict[str, Any]]:
         tabs = [(_("General"), "settings"), (_("Speech"), "settings-voice"), (_("Transcription"), "settings-speech"),
                 (_("Quota"), "settings-quota"), (_("Data"), "settings-data")]  # fmt: skip
+        if self.actor.has_role(Role.ADMIN):
+            tabs.insert(3, (_("Security"), "settings-security"))
         urls = [(label, reverse(f"dashboard:{name}")) for label, name in tabs]
         return [{"label": label, "url": url, "current": url == self.request.path} for label, url in urls]
 

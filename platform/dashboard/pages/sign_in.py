@@ -161,6 +161,8 @@ class LogoutView(View):
 
 
 class OrganizationView(Action):
+    before_policy = True
+
     def post(self, request: HttpRequest) -> HttpResponse:
         """Acts in another of the person's organisations from now on."""
         choose_organization(request, self.visitor, request.POST.get("organization", ""))
