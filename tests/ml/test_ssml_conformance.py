@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 import ml.tts
+from ml.tts import timing
+from ml.tts.engines import espeak
+from ml.tts.script import Run, Style, Utterance
 from ml.types import SynthesisOptions
 from tests.ml import ssml_conformance as conformance
 
@@ -54,6 +57,17 @@ def test_times_are_estimated_within_what_is_heard():
     assert (moments[0] >= 0, moments[-1] <= chunk.duration_seconds, chunk.estimated) == (True, True, True)
     number, of = chunk.words[3], chunk.words[1]
     assert number.end - number.start > of.end - of.start  # "twenty three"
+
+
+def test_estimates_are_near_what_an_engine_tells():
+    far = []
+    for text in ("The birch canoe slid on the smooth planks.", "Four hours of steady work faced us, and no more."):
+        utterance = Utterance((Run(text, Style("espeak:en-us")),))
+        told = espeak.speak_timed(utterance, speed=1.0, pitch=0.0, cancel=None)
+        guessed = timing.estimate(told.samples, 22050, timing.weigh(utterance))
+        assert [word.span for word in guessed] == [word.span for word in told.words]
+        far += [abs(one.start - other.start) for one, other in zip(guessed, told.words, strict=True)]
+    assert sum(far) / len(far) < 0.12
 
 
 def test_words_of_another_script_go_to_a_voice_that_reads_them():

@@ -8,7 +8,7 @@ import ml.tts
 from ml.audio import encode_to_file, loudness
 from ml.types import SynthesisOptions
 
-CHARACTERS = int(os.environ.get("TTS_LONG_CHARACTERS", "3500"))
+CHARACTERS = int(os.environ.get("TTS_LONG_CHARACTERS", "2000"))
 SENTENCE = "The girl at the booth sold fifty bonds on the 3rd of May, for $5.20. "
 
 
@@ -27,5 +27,5 @@ def peak_bytes(characters):
 
 def test_a_long_text_takes_no_more_memory_than_a_short_one():
     peak_bytes(500)  # what is loaded once
-    short, long = peak_bytes(1000), peak_bytes(CHARACTERS)
+    short, long = peak_bytes(700), peak_bytes(CHARACTERS)
     assert long - short < (2 << 20) + 4 * CHARACTERS  # the text itself, and no sound
