@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml import engines, errors, tts
+from ml import artifacts, engines, errors, tts
+from ml.stt import registry
 from ml.tts import cloning
+from ml.tts.cloning import speakers
 from ml.tts.engines.base import Reference, SpeakerLatents
 from ml.tts.own import OwnVoice
 from ml.types import Caller, SynthesisOptions
-from tests.ml import tiny_voices
+from tests.ml import tiny_helpers, tiny_voices
+from tests.ml.test_stt_diarization import bright, clip, deep
 from tests.ml.test_tts_cloning import SENTENCE, said, written
 
 ABOUT = {
@@ -100,3 +103,28 @@ def test_without_its_model_the_voice_is_silent() -> None:
     own = OwnVoice(replace(voice, id="own", engine="coqui", model="gone-xtts"), "gone-xtts:ana", likeness)
     with pytest.raises(errors.InvalidRequest, match="gone-xtts"):
         list(tts.synthesize("Hello.", SynthesisOptions(voice="own", own_voices=(own,))))
+
+
+@pytest.fixture
+def embedder(tmp_path: Path) -> Iterator[None]:
+    """A tiny model that tells a deep voice from a bright one."""
+    tiny_helpers.save_embedding(tmp_path / "speaker")
+    folder = artifacts.read(tmp_path / "speaker")
+    registry.install(folder)
+    yield
+    registry.uninstall(folder.manifest.name, task=folder.manifest.task)
+
+
+def test_with_a_model_for_speakers_it_tells_them_apart(embedder: None, tmp_path: Path) -> None:
+    talk = np.concatenate([clip("weather"), clip("president")])
+    low, high = deep(talk), bright(talk)
+    sample = cloning.examine(written(tmp_path, speakers.to_float(low)))
+    assert sample.speakers_told_by == "embedding"
+    with pytest.raises(errors.SampleUnsuitable) as refused:
+        cloning.examine(written(tmp_path, speakers.to_float(np.concatenate([low, high]))))
+    assert refused.value.reason == "sample_several_speakers"
+    same, other = cloning.compare(low, deep(clip("numbers"))), cloning.compare(low, high)
+    assert same is not None
+    assert other is not None
+    assert (same.told_by, same.same, other.same) == ("embedding", True, False)
+    assert same.score > other.score
