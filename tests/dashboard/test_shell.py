@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from dashboard.nav import registered
 from tests.conftest import ROOT, Tenant
 from tests.dashboard.kit import Chromium, assert_accessible, check, screenshot, settled, toast, used_icons
 
@@ -115,3 +116,8 @@ def test_every_icon_is_in_the_sprite() -> None:
     assert used_icons()
     assert used_icons() <= present, "add them to scripts/icons.txt and run make vendor"
     assert present == set((ROOT / "scripts/icons.txt").read_text().split())
+
+
+def test_shortcuts_are_one_pages_each() -> None:
+    shortcuts = [item.shortcut for item in registered()[0] if item.shortcut]
+    assert len(shortcuts) == len(set(shortcuts)), sorted(shortcuts)

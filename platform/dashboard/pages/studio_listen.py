@@ -93,7 +93,7 @@ urlpatterns = [
 NAV = (
     NavItem(
         _("Speech to text"), "dashboard:studio-listen", "audio-lines", Section.STUDIO, order=20, role=Role.DEVELOPER,
-        shortcut="g s", keywords="transcribe upload recognise stt",
+        shortcut="g r", keywords="transcribe upload recognise stt",
     ),
 )  # fmt: skip
 COMMANDS = (
