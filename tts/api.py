@@ -265,7 +265,7 @@ class TtsBatchView(JsonView):
 
     @extend_schema(responses={200: TtsBatchStateSerializer})
     def get(self, request: Request, batch_id: uuid.UUID) -> Response:
-        """A batch: how far it is, and its jobs in order."""
+        """A batch: how far it is, and its jobs as they were begun."""
         jobs = selectors.get_batch(actor=self.actor, batch_id=batch_id)
         items = TtsJobSerializer(jobs, many=True, context={"request": request}).data
         return Response(batch_state(batch_id, jobs, items))

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from common.errors import ApiError, error_type
 from common.serializers import StrictSerializer, validated
 from jobs import batches
-from jobs.models import Job, JobStatus
+from jobs.models import UNFINISHED, Job, JobStatus
 from ml.errors import MlError
 
 
@@ -84,10 +84,11 @@ JOB_FILTERS = (
 def batch_state(batch_id: uuid.UUID, jobs: list[Any], items: Any) -> dict[str, Any]:
     """The answer of GET …/batches/{id}. items: the jobs, serialised."""
     batch = batches.find(organization_id=jobs[0].organization_id, batch_id=batch_id)
+    running = any(job.status in UNFINISHED for job in jobs)  # when they were read: the batch may have ended since
     return {
         "batch_id": str(batch_id),
         **batches.summary_of_jobs(jobs, batch),
-        "finished_at": batch.finished_at if batch else None,
+        "finished_at": batch.finished_at if batch and not running else None,
         "items": items,
     }
 

@@ -51,7 +51,7 @@ def count_running(organization_id: uuid.UUID, but: uuid.UUID | None = None) -> i
 
 
 def get_batch(*, actor: Actor, jobs: QuerySet[SomeJob], batch_id: uuid.UUID) -> list[SomeJob]:
-    """The batch's jobs in the order they were sent, or NotFound."""
+    """The batch's jobs as they were begun (of a queued batch: as they were sent), or NotFound."""
     found = list(owned_by(actor, jobs).filter(batch_id=batch_id).order_by("created_at", "id"))
     if not found:
         raise errors.NotFound(f"No such batch: {batch_id}.")
