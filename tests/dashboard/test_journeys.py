@@ -59,6 +59,7 @@ def test_roles_see_what_they_may_use(
     offered = {link.strip() for link in page.get_by_role("navigation", name="Main").locator("a").all_inner_texts()}
     assert shown <= offered
     assert not hidden & offered
+    page.wait_for_load_state()  # the scripts have run
     page.keyboard.press("Control+k")  # the palette offers no more than the side bar
     for name in hidden & PAGES.keys():
         page.get_by_role("combobox").fill(name)
