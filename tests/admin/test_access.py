@@ -19,7 +19,7 @@ SCOPED = (
     "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "analytics/quota", "admin/logentry",
     "webhooks/webhookendpoint", "webhooks/webhookdelivery", "audit/auditentry",
     "openai_api/openaialias", "models_registry/rollout", "models_registry/evaluationmanifest",
-    "models_registry/installation",
+    "models_registry/installation", "voices/voice",
 )  # fmt: skip
 ADDABLE = {"openai_api/openaialias", "accounts/membership", "accounts/apikey", "webhooks/webhookendpoint"}
 ADDABLE_BY_OPERATORS = ADDABLE | {"accounts/organization", "accounts/user", "analytics/quota"}
@@ -27,7 +27,7 @@ SHARED = ("models_registry/modelversion",)
 HISTORIES = (
     "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "accounts/loginsession", "admin/logentry",
     "webhooks/webhookdelivery", "audit/auditentry", "models_registry/rollout", "models_registry/evaluationmanifest",
-    "models_registry/installation", *SHARED,
+    "models_registry/installation", "voices/voice", *SHARED,
 )  # fmt: skip
 MOST_QUERIES = 14
 
@@ -50,7 +50,7 @@ def fill(tenant: Tenant) -> Rows:
     from models_registry.models import EvaluationManifest, Installation
     from openai_api.services import create_alias
     from stt.models import AudioFile, SttJob
-    from tests.api.support import ended_rollout, refused_delivery
+    from tests.api.support import ended_rollout, own_voice, refused_delivery
     from tts.models import TtsJob
 
     tenant.key("tts").post("/tts/synthesize", json={"text": f"Text of {tenant.organization.name}"})
@@ -78,6 +78,7 @@ def fill(tenant: Tenant) -> Rows:
             "webhooks/webhookendpoint": delivery.endpoint_id,
             "webhooks/webhookdelivery": delivery.pk,
             "models_registry/rollout": ended_rollout(tenant).pk,
+            "voices/voice": own_voice(tenant).pk,
             "models_registry/evaluationmanifest": EvaluationManifest.objects.get_or_create(
                 **own, defaults={"path": "/nowhere.jsonl"}
             )[0].pk,
