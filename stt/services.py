@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
@@ -346,10 +346,15 @@ class _Heard:
         return report
 
 
+def _rounded(measured: Mapping[str, float | None]) -> dict[str, float | None]:
+    """For people to read: a tenth of a millisecond is finer than any of it is measured. None: it could not be."""
+    return {name: None if value is None else round(value, 4) for name, value in measured.items()}
+
+
 def _save(job: SttJob, transcript: Transcript, trial: Trial | None) -> SttJob:
     job.duration_seconds = transcript.duration_seconds
     job.model = transcript.model_used
-    job.timings = transcript.timings
+    job.timings = _rounded(transcript.timings)
     transcription = Transcription(
         organization_id=job.organization_id,
         job=job,
@@ -360,7 +365,7 @@ def _save(job: SttJob, transcript: Transcript, trial: Trial | None) -> SttJob:
         segments=[asdict(segment) for segment in transcript.segments],
         model_used=transcript.model_used,
         fallback_reason=transcript.fallback_reason or "",
-        quality=asdict(transcript.quality),
+        quality=_rounded(asdict(transcript.quality)),
         stages=list(transcript.stages),
     )
     metered = Metered(

@@ -61,6 +61,8 @@ def test_hears_and_accounts(tenant: Tenant) -> None:
     assert 0 < body["confidence"] <= 1
     assert set(body["quality"]) == {"snr_db", "speech_ratio", "clipping_ratio", "score"}
     assert body["stages"] == list(body["timings"])
+    measured = [*body["timings"].values(), *filter(None, body["quality"].values())]
+    assert measured == [round(value, 4) for value in measured]
     assert body["error"] is None
     assert " ".join(segment["text"] for segment in body["timestamps"]) == body["text"]
     assert "words" not in body["timestamps"][0]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
 from accounts import services
+from dashboard.pages.audit import ACTIONS, KINDS
 from tests.browser import signed_in, text_of
-from tests.conftest import Tenant
+from tests.conftest import ROOT, Tenant
 from tests.dashboard.kit import Chromium, check, get_page, settled
 
 
@@ -46,3 +49,13 @@ def test_escapes_what_people_wrote(tenant: Tenant) -> None:
     page = signed_in(tenant, "owner").get("/dashboard/audit")
     assert "<script>alert" not in page.text
     assert "<script>alert(1)</script>" in text_of(page)
+
+
+def test_has_words_for_every_action() -> None:
+    folders = ("accounts", "analytics", "models_registry", "platform", "stt", "tts")
+    code = "\n".join(path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    recorded = set(re.findall(r'action(?:: str)? ?= ?"([a-z_]+\.[a-z_]+)"', code))
+    recorded |= set(re.findall(r'_save\(.*"([a-z_]+\.[a-z_]+)"\)', code))
+    assert {"auth.login", "model.activated", "tts_lexicon.created", "voice.ready"} <= recorded
+    assert recorded <= set(ACTIONS), sorted(recorded - set(ACTIONS))
+    assert {action.partition(".")[0] for action in recorded} <= {kind for kind, _ in KINDS}
