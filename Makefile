@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 
 # Files of checksums and examples, which look like secrets. A single line is excepted by `pragma: allowlist secret` in it.
 NO_SECRETS := '^(static/vendor/|scripts/vendor.py|models_registry/catalogue.json|training/.*/model.json|.*\.env\.example$$)'
@@ -13,7 +13,8 @@ NO_SECRETS := '^(static/vendor/|scripts/vendor.py|models_registry/catalogue.json
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve
 
-# Two processes, each with a database and a server of its own; a file's tests stay together, the long files come first.
+# Three processes, each with a database and a server of its own, as many tests wait most of their time. A file's tests
+# stay together, the long files come first.
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
