@@ -10,9 +10,9 @@ live speech over WebSockets, and what is not theirs; somebody reads the dashboar
 (benchmarks/mixed_clients.py) after the answer; `--pace 2` halves the pauses.
 
 Memory of the server, of the engines' processes and of PostgreSQL is read every few seconds. A line is fitted through
-what was read after the warm-up (a quarter of the time, ten minutes at most; latencies count from then on too). Ends with 1
-where a request failed, or where the line of the server or of the engines rises by more than `--growth` of its mean.
-PostgreSQL's is told only: its cache fills until `shared_buffers` is full.
+what was read after the warm-up (a quarter of the time, ten minutes at most; latencies count from then on too). Ends
+with 1 where a request failed, or where the line of the server or of the engines rises by more than `--growth` of its
+mean. PostgreSQL's is told only: its cache fills until `shared_buffers` is full.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +34,7 @@ sys.path[:1] = [str(ROOT), str(ROOT / "platform")]  # not this folder: its whisp
 
 from benchmarks.mixed_clients import TIMEOUT_SECONDS, Keys, Loop, loops  # noqa: E402
 from benchmarks.platform_overhead import percentile  # noqa: E402
-from benchmarks.processes import Reading, read, this_machine  # noqa: E402
+from benchmarks.processes import Reading, of_platform, this_machine  # noqa: E402
 from tests.platform_process import Platform, environment, manage, running  # noqa: E402
 
 EMAIL, PASSWORD = "owner@load-0.example", "ChangeMe123!"  # pragma: allowlist secret
@@ -129,14 +130,13 @@ def load(platform: Platform, clients: list[Loop], seconds: float, pace: float) -
     return measured, samples
 
 
-def _watch(platform: Platform, since: float, until: float):
+def _watch(platform: Platform, since: float, until: float) -> Iterator[Sample]:
     every = min(5.0, max(0.5, (until - since) / 60))
     while (now := time.monotonic()) < until:
         if platform.process.poll() is not None:
             raise SystemExit(f"the server ended: {platform.output.read_text()[-2000:]}")
         if now >= since:
-            roots = {each.pid: "database" for each in platform.database_processes()}
-            yield Sample(time.monotonic(), read({platform.process.pid: "server", **roots}))
+            yield Sample(time.monotonic(), of_platform(platform.process.pid, platform.data_dir))
         time.sleep(every)
 
 
@@ -179,7 +179,9 @@ def _report_processors(measured: Measured, samples: list[Sample]) -> None:
     used = samples[-1].reading.seconds_since(samples[0].reading)
     counted = sum(map(len, measured.seconds.values()))
     parts = ", ".join(f"{kind} {seconds / elapsed:.2f}" for kind, seconds in used.most_common())
-    print(f"\nprocessors: {used.total() / elapsed:.2f} busy ({parts}); {used.total() / max(1, counted):.3f} s a request")
+    print(
+        f"\nprocessors: {used.total() / elapsed:.2f} busy ({parts}); {used.total() / max(1, counted):.3f} s a request"
+    )
 
 
 if __name__ == "__main__":

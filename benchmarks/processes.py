@@ -65,3 +65,22 @@ def this_machine() -> str:
         names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
     return f"{len(os.sched_getaffinity(0))} cores of {model}, load {os.getloadavg()[0]:.1f} at the start"
+
+
+def of_platform(pid: int, data_dir: str | Path) -> Reading:
+    """Of a server and of the embedded PostgreSQL whose files lie in its data folder."""
+    return read({pid: "server", **dict.fromkeys(databases(data_dir), "database")})
+
+
+def databases(data_dir: str | Path) -> list[int]:
+    """The first process of each PostgreSQL whose files lie there; the others are its children."""
+    found = []
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "postgres" and str(data_dir) in " ".join(process.info["cmdline"] or []):
+            found.append(process.pid)
+    return found
+
+
+def engines_of(pid: int) -> list[psutil.Process]:
+    """The server's children that are no PostgreSQL."""
+    return [child for child in psutil.Process(pid).children() if child.name() != "postgres"]

@@ -1,33 +1,36 @@
-"""Whisper through the HTTP API at 16 clients, beside faster-whisper called in a loop, in one run.
+"""Whisper through the HTTP API at 16 clients, beside faster-whisper and openai-whisper in a loop, in one run.
 
-    python benchmarks/whisper_http.py [--size base] [--clients 16] [--clip FILE] [--device cpu|cuda]
+    python benchmarks/whisper_http.py [--size base] [--clients 16] [--rounds 2] [--clip FILE] [--device cpu|cuda]
 
-On the CPU: random int8 weights in the shape of the size asked for; each clip of about five seconds writes about 40
-tokens on both sides. Padded: windows of 30 seconds, as released weights need. Fitted: windows rounded up to 5 seconds.
-Needs requirements-torch.txt and an idle machine; the figures of one run belong together.
+Prints, for each of them, requests a second, p50 and p95 of the clients' waits, and processor seconds for a second of
+audio. The libraries are called as their READMEs do, by one thread that serves as many clients in the order in which
+they ask. Random weights in the shape of the size asked for; each clip of about five seconds writes about 40 tokens on
+every side. Needs requirements-torch.txt and an idle machine; the figures of one run belong together.
 
-On a GPU: a checkpoint for torch in float16, beside openai-whisper's own `transcribe` in a loop on the same GPU.
+On the CPU: int8 for us and for faster-whisper, float32 for openai-whisper, which has no other. Padded: windows of
+30 seconds, as released weights need. Fitted: windows rounded up to 5 seconds.
+On a GPU: a checkpoint for torch in float16 on both sides, beside openai-whisper alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
-from benchmarks import platform_overhead, whisper, whisper_gpu  # noqa: E402
+from benchmarks import platform_overhead, processes, whisper, whisper_gpu  # noqa: E402
 from ml import artifacts  # noqa: E402
-from ml.audio.decode import decode  # noqa: E402
+from ml.audio.decode import SAMPLE_RATE, decode  # noqa: E402
 from tests.ml import tiny_whisper  # noqa: E402
 
 TOKENS_PER_SECOND = 5.0
@@ -39,6 +42,42 @@ QUIET = {
     "second_search": False,
 }
 """Random weights fail every check, and never end: each clip would be searched twice on our side alone."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of some rounds of one clip a client."""
+
+    waits: list[float]  # seconds
+    elapsed: float
+    processors: float  # seconds
+
+    @property
+    def rate(self) -> float:
+        return len(self.waits) / self.elapsed
+
+    def row(self, name: str, clients: int, clip_seconds: float, loop: float) -> str:
+        waits = " | ".join(f"{platform_overhead.percentile(self.waits, share):.2f}" for share in (0.5, 0.95))
+        cost = self.processors / (len(self.waits) * clip_seconds)
+        return f"| {name} | {clients} | {self.rate:.2f} | {waits} | {cost:.3f} | {self.rate / loop:.2f} |"
+
+
+def measure(call: Callable[[], None], clients: int, rounds: int, used: Callable[[], float]) -> Figures:
+    """used: processor seconds until now."""
+    call()  # loads the model
+    waits: list[float] = []
+
+    def client() -> None:
+        for _ in range(rounds):
+            asked = time.perf_counter()
+            call()
+            waits.append(time.perf_counter() - asked)
+
+    before, started = used(), time.perf_counter()
+    with ThreadPoolExecutor(clients) as threads:
+        for done in [threads.submit(client) for _ in range(clients)]:
+            done.result()
+    return Figures(waits, time.perf_counter() - started, used() - before)
 
 
 def install(data_dir: str, size: str, *, name: str, fitted: bool, device: str) -> None:
@@ -62,88 +101,104 @@ def install(data_dir: str, size: str, *, name: str, fitted: bool, device: str) -
             )
 
 
-def through_http(
-    server: platform_overhead.Server, key: str, clip: Path, model: str, clients: int, rounds: int = 2
-) -> float:
-    """Seconds a clip, over some rounds of one clip a client."""
+def through_http(server: platform_overhead.Server, key: str, clip: Path, model: str) -> Callable[[], None]:
     body, headers = platform_overhead.multipart(clip, model=model)
     headers["x-api-key"] = key
-    failures: list[bytes] = []
 
-    def request() -> None:
-        for _ in range(rounds):
-            status, answer = server.call("POST", "/api/v1/stt/transcribe", body, headers)
-            if status != 200:
-                failures.append(answer)
+    def call() -> None:
+        status, answer = server.call("POST", "/api/v1/stt/transcribe", body, headers)
+        if status != 200:
+            raise SystemExit(f"a request failed: {status} {answer[:300]!r}")
 
-    request()  # loads the model
-    threads = [threading.Thread(target=request) for _ in range(clients)]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise SystemExit(f"{len(failures)} requests failed: {failures[0][:300]!r}")
-    return (time.perf_counter() - started) / (rounds * clients)
+    return call
 
 
-def in_a_loop(size: str, clip: Path) -> float:
-    """Seconds a clip of faster-whisper alone."""
-    import numpy as np
+def tokens(clip_seconds: float) -> int:
+    """That each clip writes: where our engine stops."""
+    return 16 + round(TOKENS_PER_SECOND * clip_seconds)
 
-    with decode(clip) as audio:
-        samples = audio.samples.astype(np.float32) / 32768
+
+def faster_whisper(size: str, samples) -> Callable[[], None]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = whisper.build(Path(temporary) / "loop", size, "int8")
-        tokens = 16 + round(TOKENS_PER_SECOND * len(samples) / 16_000)  # the engine's limit too
-        arguments = argparse.Namespace(device="cpu", threads=0, tokens=tokens)
+        arguments = argparse.Namespace(device="cpu", threads=0, tokens=tokens(len(samples) / SAMPLE_RATE))
         run = whisper.faster_whisper_loop(folder, arguments, 1)
-        run([samples])
-        taken = []
-        for _ in range(8):
-            started = time.perf_counter()
-            run([samples])
-            taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
+    return lambda: run([samples])
 
 
-def in_a_loop_on_a_gpu(size: str, clip: Path, device: str) -> float:
-    """Seconds a clip of openai-whisper alone."""
-    with decode(clip) as audio:
-        samples = audio.samples.astype("float32") / 32768
-    arguments = argparse.Namespace(device=device, seconds=8.0)
-    model = whisper_gpu.random_weights(size, GPU_TOKENS).to(device)
-    return 1 / whisper_gpu.whisper_loop(model, [samples], arguments, word_times=False)["clips_a_second"]
+def openai_whisper(size: str, samples, device: str) -> Callable[[], None]:
+    """With one temperature and no time stamps, as the others."""
+    import whisper as library
+
+    written = tokens(len(samples) / SAMPLE_RATE) if device == "cpu" else GPU_TOKENS
+    model = whisper_gpu.random_weights(size, written).to(device)
+
+    def call() -> None:
+        library.transcribe(
+            model, samples, language="en", temperature=0.0, without_timestamps=True, sample_len=written,
+            condition_on_previous_text=False, compression_ratio_threshold=None, logprob_threshold=None,
+            no_speech_threshold=None, fp16=device != "cpu",
+        )  # fmt: skip
+
+    return call
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=whisper.SIZES, default="base")
-    parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--clip", type=Path, default=ROOT / "tests" / "audio" / "weather.flac")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    arguments = parser.parse_args()
+def in_a_loop(call: Callable[[], None], clients: int, rounds: int) -> Figures:
+    """One thread serves the clients, first come, first served."""
+    with ThreadPoolExecutor(1) as loop:
+        return measure(lambda: loop.submit(call).result(), clients, rounds, time.process_time)
+
+
+def libraries(arguments: argparse.Namespace, samples) -> dict[str, Callable[[], Callable[[], None]]]:
+    made = {"openai-whisper in a loop": lambda: openai_whisper(arguments.size, samples, arguments.device)}
+    if arguments.device == "cpu":
+        made = {"faster-whisper in a loop": lambda: faster_whisper(arguments.size, samples), **made}
+    return made
+
+
+def platform(arguments: argparse.Namespace, clip_seconds: float, loop: float) -> None:
+    """loop: requests a second of what the others are compared with."""
     on_gpu = arguments.device != "cpu"
-    if on_gpu:
-        loop = in_a_loop_on_a_gpu(arguments.size, arguments.clip, arguments.device)
-    else:
-        loop = in_a_loop(arguments.size, arguments.clip)
-    print(f"{'openai' if on_gpu else 'faster'}-whisper in a loop       {loop:.3f} s a clip", flush=True)
     with tempfile.TemporaryDirectory() as data_dir:
         os.chmod(data_dir, 0o755)
         server = platform_overhead.Server(data_dir)
+
+        def used() -> float:
+            return sum(processes.of_platform(server.process.pid, data_dir).seconds.values())
+
         try:
             key = server.key()
-            for fitted in (False,) if on_gpu else (False, True):
-                name = "fitted" if fitted else "padded"
-                install(data_dir, arguments.size, name=name, fitted=fitted, device=arguments.device)
-                for clients in (1, arguments.clients) if on_gpu else (arguments.clients,):
-                    cost = through_http(server, key, arguments.clip, name, clients, 20 if on_gpu else 2)
-                    share = f"{cost:.3f} s a clip = {loop / cost:.2f} x the loop"
-                    print(f"{name}, {clients} clients over HTTP   {share}", flush=True)
+            for name in ("padded",) if on_gpu else ("padded", "fitted"):
+                install(data_dir, arguments.size, name=name, fitted=name == "fitted", device=arguments.device)
+                call = through_http(server, key, arguments.clip, name)
+                for clients in (1, arguments.clients):
+                    figures = measure(call, clients, arguments.rounds, used)
+                    print(figures.row(f"over HTTP, {name}", clients, clip_seconds, loop), flush=True)
         finally:
             server.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=whisper.SIZES, default="base")
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--rounds", type=int, help="clips a client; default: 2, 20 on a GPU")
+    parser.add_argument("--clip", type=Path, default=ROOT / "tests" / "audio" / "weather.flac")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    arguments = parser.parse_args()
+    arguments.rounds = arguments.rounds or (2 if arguments.device == "cpu" else 20)
+    with decode(arguments.clip) as audio:
+        samples = audio.samples.astype("float32") / 32768
+    seconds = len(samples) / SAMPLE_RATE
+    print(f"{arguments.size}, {seconds:.1f} s clips, {arguments.device}, {processes.this_machine()}\n")
+    print("| | clients | requests/s | p50 s | p95 s | processor s / audio s | of the first |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    loop = 0.0
+    for name, make in libraries(arguments, samples).items():
+        figures = in_a_loop(make(), arguments.clients, arguments.rounds)
+        loop = loop or figures.rate
+        print(figures.row(name, arguments.clients, seconds, loop), flush=True)
+    platform(arguments, seconds, loop)
 
 
 if __name__ == "__main__":
