@@ -163,7 +163,8 @@ def model() -> None:
 
         replace(whole[: len(whole) // 2])
         for state in ("corrupt before its first use", "asked again"):
-            print(f"{state}: {transcribe(client, platform, model=name).text[:300]}")
+            answer = transcribe(client, platform, model=name)
+            print(f"{state}: {brief(answer)}: {answer.json()['error']['message']}")
         print(f"another model meanwhile: {brief(transcribe(client, platform, model='pocketsphinx-en-us'))}")
         replace(whole)
         print(f"made whole, {reload()}: {brief(transcribe(client, platform, model=name))}")

@@ -1,4 +1,4 @@
-"""Every measurement stands in the table that says how to run it, and the small forms run."""
+"""Every measurement stands in the table that says how to run it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tests.faults.load import recording
 LONG_TEXT = "This sentence is spoken until nobody wants to hear it any more. " * 1500
 LONG_RECORDING_SECONDS = 240
 PATIENCE_SECONDS = 5.0
-"""A second on an idle machine (benchmarks/faults.py); tests also run on busy ones."""
+"""A second on an idle machine; tests also run on busy ones."""
 
 
 @pytest.fixture(scope="module")
