@@ -16,7 +16,7 @@ class Actor:
     """A user or an API key, acting in one organisation."""
 
     organization: Organization
-    role: str  # one of accounts.models.Role; a key acts as a developer within its scopes
+    role: str  # one of accounts.models.Role; a key acts as a developer, or as its service account, within its scopes
     user: User | None = None
     api_key: ApiKey | None = None
     login_session: LoginSession | None = None

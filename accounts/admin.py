@@ -360,8 +360,8 @@ class ApiKeyAdmin(ScopedAdmin):
         "created_at",
     )
     list_filter = (OrganizationFilter, UsableFilter)
-    list_select_related = ("organization",)
-    search_fields = ("name", "prefix", "last4")
+    list_select_related = ("organization", "service_account")
+    search_fields = ("name", "prefix", "last4", "service_account__name")
     date_hierarchy = "created_at"
     actions = ("revoke_keys", "rotate_keys")
 

@@ -6,14 +6,15 @@ import uuid
 from typing import Any, ClassVar
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import passwords, policies, selectors, services, tokens
 from accounts.actors import ANY_SCOPE, PUBLIC, Access
-from accounts.models import ApiKey, LoginSession, Membership, Organization, Role, Scope, User
+from accounts.models import ApiKey, LoginSession, Membership, Organization, Role, Scope, ServiceAccount, User
 from accounts.tokens import TokenPair
 from common import errors
 from common.api import JsonView, paginated, paginated_schema
@@ -154,11 +155,16 @@ class MeView(JsonView):
         return {
             "type": "api_key" if key else "user",
             "user": UserSerializer(actor.user).data if actor.user else None,
-            "api_key": {"id": str(key.id), "name": key.name, "prefix": key.prefix} if key else None,
+            "api_key": _key_summary(key) if key else None,
             "organization": OrganizationSerializer(actor.organization).data,
             "role": actor.role,
             "scopes": list(actor.scopes) if actor.scopes is not None else None,
         }
+
+
+def _key_summary(key: ApiKey) -> dict[str, Any]:
+    owner = KeyOwnerSerializer(key.service_account).data if key.service_account else None
+    return {"id": str(key.id), "name": key.name, "prefix": key.prefix, "service_account": owner}
 
 
 # ── API keys ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -166,7 +172,7 @@ class MeView(JsonView):
 
 _API_KEY_FIELDS: tuple[str, ...] = (
     "id", "name", "prefix", "last4", "scopes", "rate_limit", "networks", "expires_at", "rotated_at", "last_used_at",
-    "revoked_at", "created_at", "created_by",
+    "revoked_at", "created_at", "created_by", "service_account",
 )  # fmt: skip
 
 
@@ -179,9 +185,17 @@ class NetworksField(serializers.ListField):
         super().__init__(max_length=policies.MOST_NETWORKS, **kwargs)
 
 
+class KeyOwnerSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = ServiceAccount
+        fields = ("id", "name")
+        read_only_fields = fields
+
+
 class ApiKeySerializer(serializers.ModelSerializer):
     scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.choices))
     created_by = serializers.EmailField(source="created_by.email", allow_null=True, default=None)
+    service_account = KeyOwnerSerializer(read_only=True, allow_null=True)
 
     class Meta:
         model = ApiKey
@@ -195,6 +209,10 @@ class ApiKeyWithSecretSerializer(ApiKeySerializer):
     class Meta(ApiKeySerializer.Meta):
         fields = (*_API_KEY_FIELDS, "key")
         read_only_fields = fields
+
+
+class KeyQuerySerializer(StrictSerializer):
+    service_account = serializers.UUIDField()
 
 
 class ApiKeyInputSerializer(StrictSerializer):
@@ -219,18 +237,35 @@ class ApiKeyInputSerializer(StrictSerializer):
         return value
 
 
+class NewApiKeySerializer(ApiKeyInputSerializer):
+    service_account = serializers.UUIDField(
+        required=False, allow_null=True, help_text="Who owns it; with whose role it acts, and with whom it ends."
+    )
+
+
 class ApiKeyListView(JsonView):
     access: ClassVar = {"GET": ADMIN, "POST": ADMIN}
 
-    @extend_schema(**paginated_schema(ApiKeySerializer), operation_id="auth_api_keys_list")
+    @extend_schema(
+        **paginated_schema(
+            ApiKeySerializer, OpenApiParameter("service_account", OpenApiTypes.UUID, description="Only this one's.")
+        ),
+        operation_id="auth_api_keys_list",
+    )
     def get(self, request: Request) -> Response:
         """The organisation's API keys, newest first, revoked ones included."""
-        return paginated(self, selectors.list_api_keys(actor=self.actor), ApiKeySerializer)
+        rows = selectors.list_api_keys(actor=self.actor)
+        if "service_account" in request.query_params:
+            wanted = validated(KeyQuerySerializer, {"service_account": request.query_params["service_account"]})
+            rows = rows.filter(service_account_id=wanted["service_account"])
+        return paginated(self, rows, ApiKeySerializer)
 
-    @extend_schema(request=ApiKeyInputSerializer, responses={201: ApiKeyWithSecretSerializer})
+    @extend_schema(request=NewApiKeySerializer, responses={201: ApiKeyWithSecretSerializer})
     def post(self, request: Request) -> Response:
         """Make an API key. Only this answer shows it."""
-        fields = validated(ApiKeyInputSerializer, request.data)
+        fields = validated(NewApiKeySerializer, request.data)
+        if account_id := fields.pop("service_account", None):
+            fields["service_account"] = selectors.get_service_account(actor=self.actor, account_id=account_id)
         row, key = services.create_api_key(actor=self.actor, **fields)
         return Response({**ApiKeySerializer(row).data, "key": key}, status=201)
 

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from accounts import keys, policies, tokens
 from accounts.actors import Actor
-from accounts.models import ApiKey, Role, User
+from accounts.models import ApiKey, User
 from common import context, errors
 
 LAST_USED_RESOLUTION = timedelta(minutes=1)
@@ -63,7 +63,7 @@ def actor_of_key(key: str) -> Actor:
 
 def key_rows() -> QuerySet[ApiKey]:
     """Keys of active organisations, with what decides about them: limits and policies need no query of their own."""
-    related = ("organization__quota", "organization__security_policy")
+    related = ("organization__quota", "organization__security_policy", "service_account")
     return ApiKey.objects.select_related(*related).filter(organization__is_active=True)
 
 
@@ -72,7 +72,7 @@ def actor_of_key_row(row: ApiKey | None) -> Actor:
     if row is None or not row.usable or not row.organization.is_active:
         raise errors.NotAuthenticated("The API key is not valid.", code="api_key_invalid")
     _touch(row)
-    return Actor(organization=row.organization, role=Role.DEVELOPER, api_key=row)
+    return Actor(organization=row.organization, role=row.role, api_key=row)
 
 
 def _actor_of_token(token: str) -> Actor:

@@ -118,7 +118,7 @@ def _actor(holder: str) -> Actor:
 
 def _actor_of_key(key_id: str) -> Actor | None:
     row = key_rows().filter(id=key_id).first()
-    return Actor(organization=row.organization, role=Role.DEVELOPER, api_key=row) if row and row.usable else None
+    return Actor(organization=row.organization, role=row.role, api_key=row) if row and row.usable else None
 
 
 def _actor_of_login(session_id: str) -> Actor | None:

@@ -218,6 +218,29 @@ class Invitation(OrganizationOwned):
         return self.expires_at <= timezone.now()
 
 
+class ServiceAccount(OrganizationOwned):
+    """A member that is no person: it owns API keys, which act with its role and end with it. Nobody signs in as one."""
+
+    ROLES: ClassVar = [(role.value, role.label) for role in (Role.DEVELOPER, Role.VIEWER)]  # no key manages anything
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="service_accounts")
+    name = models.CharField(max_length=100)
+    description = models.CharField(max_length=300, blank=True)
+    role = models.CharField(max_length=16, choices=ROLES, default=Role.DEVELOPER)
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta:
+        verbose_name = "service account"
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["organization", "name"], name="service_account_name_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class ApiKey(OrganizationOwned):
     """A credential for programs: a public prefix to find it by, and an HMAC of the whole key."""
 
@@ -236,6 +259,9 @@ class ApiKey(OrganizationOwned):
         help_text="From where it may be used, within what the organisation allows; empty: anywhere.",
     )
     expires_at = models.DateTimeField(null=True, blank=True)
+    service_account = models.ForeignKey(
+        ServiceAccount, null=True, blank=True, on_delete=models.SET_NULL, related_name="api_keys", editable=False
+    )
     rotated_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -258,4 +284,10 @@ class ApiKey(OrganizationOwned):
     @property
     def usable(self) -> bool:
         expired = self.expires_at is not None and self.expires_at <= timezone.now()
-        return self.revoked_at is None and not expired
+        disabled = self.service_account is not None and self.service_account.disabled_at is not None
+        return self.revoked_at is None and not expired and not disabled
+
+    @property
+    def role(self) -> str:
+        """As what it acts, within its scopes."""
+        return self.service_account.role if self.service_account is not None else Role.DEVELOPER

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import uuid
 
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
 
 from accounts.actors import Actor
-from accounts.models import ApiKey, Invitation, Membership, User
+from accounts.models import ApiKey, Invitation, Membership, ServiceAccount, User
 from common.access import get_owned, owned_by
 
 
 def list_api_keys(*, actor: Actor) -> QuerySet[ApiKey]:
-    return owned_by(actor, ApiKey).select_related("created_by")
+    return owned_by(actor, ApiKey).select_related("created_by", "service_account")
 
 
 def get_api_key(*, actor: Actor, key_id: uuid.UUID) -> ApiKey:
     return get_owned(actor, list_api_keys(actor=actor), key_id)
+
+
+def list_service_accounts(*, actor: Actor) -> QuerySet[ServiceAccount]:
+    """By name, each with `usable_keys`."""
+    usable = Q(api_keys__revoked_at=None) & (Q(api_keys__expires_at=None) | Q(api_keys__expires_at__gt=timezone.now()))
+    counted = Count("api_keys", filter=usable & Q(api_keys__id__isnull=False))
+    return owned_by(actor, ServiceAccount).annotate(usable_keys=counted).select_related("created_by").order_by("name")
+
+
+def get_service_account(*, actor: Actor, account_id: uuid.UUID) -> ServiceAccount:
+    return get_owned(actor, list_service_accounts(actor=actor), account_id)
 
 
 def list_members(*, actor: Actor) -> QuerySet[Membership]:

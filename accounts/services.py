@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts import keys, passwords, policies, tokens, two_factor
 from accounts.actors import ROLE_RANKS, Actor
-from accounts.models import ApiKey, LoginSession, Membership, Role, User
+from accounts.models import ApiKey, LoginSession, Membership, Role, ServiceAccount, User
 from accounts.tokens import TokenPair
 from audit import services as audit
 from common import errors
@@ -129,10 +129,12 @@ def create_api_key(
     expires_at: datetime | None = None,
     rate_limit: int | None = None,
     networks: Sequence[str] = (),
+    service_account: ServiceAccount | None = None,
 ) -> tuple[ApiKey, str]:
     """The row, and the key itself, which cannot be had again.
 
     networks: from where it may be used, as CIDR; none: from anywhere that the organisation allows.
+    service_account: who owns it, of the actor's organisation.
     """
     policies.check_expiry(actor.organization, issued_at=timezone.now(), expires_at=expires_at)
     new = keys.generate()
@@ -145,11 +147,12 @@ def create_api_key(
             expires_at=expires_at,
             rate_limit=rate_limit,
             networks=policies.checked_networks(networks),
+            service_account=service_account,
             prefix=new.prefix,
             last4=new.last4,
             digest=new.digest,
         )
-        audit.record(actor=actor, action="api_key.created", target=row, scopes=scopes)
+        audit.record(actor=actor, action="api_key.created", target=row, scopes=scopes, owner=str(service_account or ""))
     return row, new.key
 
 

@@ -16,7 +16,7 @@ from django.db.models import Model
 from django.utils import timezone
 
 from accounts.actors import Actor
-from accounts.models import Organization
+from accounts.models import ApiKey, Organization
 from audit.models import ActorType, AuditEntry
 from common import context
 
@@ -126,10 +126,15 @@ def _account() -> str:
         return f"uid {os.getuid()}"
 
 
+def _key_label(key: ApiKey) -> str:
+    """With its owner, where a service account owns it."""
+    return (f"{key.service_account}: {key}" if key.service_account else str(key))[:254]
+
+
 def _who(actor: Actor | None) -> dict[str, Any]:
     if actor is None:
         return {"actor_type": ActorType.SYSTEM}
     if actor.api_key is not None:
-        return {"actor_type": ActorType.API_KEY, "actor_id": actor.api_key.id, "actor_label": str(actor.api_key)[:254]}
+        return {"actor_type": ActorType.API_KEY, "actor_id": actor.api_key.id, "actor_label": _key_label(actor.api_key)}
     user = actor.user
     return {"actor_type": ActorType.USER, "actor_id": user.id, "actor_label": user.email}  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ from typing import IO, Any, cast
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model, Q, QuerySet
 
-from accounts.models import ApiKey, Invitation, Membership, Organization, SecurityPolicy
+from accounts.models import ApiKey, Invitation, Membership, Organization, SecurityPolicy, ServiceAccount
 from analytics.models import Quota, QuotaPeriod, Reservation, UsageDay, UsageRecord
 from audit.models import AuditEntry
 from common import errors, storage
@@ -28,6 +28,7 @@ EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     "members.jsonl": (Membership, ()),
     "invitations.jsonl": (Invitation, ("salt",)),
     "api_keys.jsonl": (ApiKey, ("digest",)),
+    "service_accounts.jsonl": (ServiceAccount, ()),
     "security_policy.jsonl": (SecurityPolicy, ()),
     "tts_jobs.jsonl": (TtsJob, ()),
     "stt_jobs.jsonl": (SttJob, ()),

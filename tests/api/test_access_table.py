@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from accounts import invitations, keys, passwords, services, tokens, two_factor
-from accounts.models import ApiKey, Invitation, Membership, User
+from accounts.models import ApiKey, Invitation, Membership, ServiceAccount, User
 from openai_api.models import OpenAIAlias
 from stt.models import SttJob
 from tests.api.routes import METHODS, methods, routes
@@ -39,6 +39,11 @@ TABLE = {
     "PATCH /api/v1/auth/api-keys/{key_id}":  "401 403 403 2xx 2xx 404 403 403 401 401",
     "DELETE /api/v1/auth/api-keys/{key_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
     "POST /api/v1/auth/api-keys/{key_id}/rotate": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "GET /api/v1/auth/service-accounts":     "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "POST /api/v1/auth/service-accounts":    "401 403 403 2xx 2xx 2xx 403 403 401 401",
+    "GET /api/v1/auth/service-accounts/{account_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "PATCH /api/v1/auth/service-accounts/{account_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
+    "DELETE /api/v1/auth/service-accounts/{account_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
     "GET /api/v1/auth/policy":               "401 403 403 2xx 2xx 2xx 403 403 401 401",
     "PATCH /api/v1/auth/policy":             "401 403 403 2xx 2xx 2xx 403 403 401 401",
     "GET /api/v1/auth/members":              "401 403 403 2xx 2xx 2xx 403 403 401 401",
@@ -191,6 +196,8 @@ BODIES: dict[str, Callable[[Tenant], dict[str, Any]]] = {
     },
     "POST /api/v1/auth/api-keys": lambda _: {"json": {"name": "new", "scopes": ["tts"]}},
     "PATCH /api/v1/auth/api-keys/{key_id}": lambda _: {"json": {"name": "renamed"}},
+    "POST /api/v1/auth/service-accounts": lambda _: {"json": {"name": uuid.uuid4().hex}},
+    "PATCH /api/v1/auth/service-accounts/{account_id}": lambda _: {"json": {"description": "changed"}},
     "PATCH /api/v1/auth/policy": lambda _: {"json": {"idle_minutes": None}},
     "POST /api/v1/auth/members": lambda _: {
         "json": {"email": f"{uuid.uuid4().hex}@example.com", "role": "viewer", "password": _PASSPHRASE}
@@ -299,6 +306,9 @@ def _filled(path: str, tenant: Tenant, audio_url: str) -> str:
         return "/" + audio_url.split("/", 3)[3]
     if "{key_id}" in path:
         return path.replace("{key_id}", str(tenant.new_key()[0].id))
+    if "{account_id}" in path:
+        account = ServiceAccount.objects.create(organization=tenant.organization, name=uuid.uuid4().hex)
+        return path.replace("{account_id}", str(account.id))
     if "{member_id}" in path:
         return path.replace("{member_id}", str(_somebody(tenant).id))
     if "{rollout_id}" in path:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from accounts.models import ApiKey, Invitation, LoginSession, Membership
+from accounts.models import ApiKey, Invitation, LoginSession, Membership, ServiceAccount
 from openai_api.models import OpenAIAlias
 from openai_api.services import create_alias
 from stt.models import SttJob
@@ -36,6 +36,7 @@ def theirs(server: str) -> dict[str, Any]:
         "lexicon": str(create_lexicon(actor=tenant.actor(), name="secret").id),
         "voice_defaults": str(set_voice_defaults(actor=tenant.actor(), voice_id="espeak:en-us", values={}).id),
         "api_key": str(tenant.new_key()[0].id),
+        "service_account": str(ServiceAccount.objects.create(organization=tenant.organization, name="secret-robot").id),
         "member": str(tenant.member("viewer").id),
         "delivery": str(delivery.id),
         "webhook": str(delivery.endpoint_id),
@@ -68,6 +69,10 @@ OBJECTS = [
     ("PATCH", "/auth/api-keys/{api_key}", {"name": "stolen"}),
     ("DELETE", "/auth/api-keys/{api_key}", None),
     ("POST", "/auth/api-keys/{api_key}/rotate", None),
+    ("GET", "/auth/service-accounts/{service_account}", None),
+    ("PATCH", "/auth/service-accounts/{service_account}", {"disabled": True}),
+    ("DELETE", "/auth/service-accounts/{service_account}", None),
+    ("POST", "/auth/api-keys", {"name": "a", "scopes": ["tts"], "service_account": "{service_account}"}),
     ("GET", "/auth/members/{member}", None),
     ("PATCH", "/auth/members/{member}", {"role": "owner"}),
     ("DELETE", "/auth/members/{member}", None),

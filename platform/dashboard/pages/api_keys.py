@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts import selectors, services
 from accounts.actors import Actor
-from accounts.models import ApiKey, Role, Scope
+from accounts.models import ApiKey, Role, Scope, ServiceAccount
 from dashboard.access import Action, Page
 from dashboard.forms import NetworksField, attempt
 from dashboard.listing import FilterForm, listing
@@ -74,6 +74,18 @@ class KeyFields(forms.Form):
 
 class NewKeyForm(KeyFields):
     lifetime = forms.ChoiceField(label=gettext_lazy("Expires"), choices=LIFETIMES, required=False, initial="90")
+    service_account = forms.ModelChoiceField(
+        label=gettext_lazy("Belongs to"),
+        queryset=ServiceAccount.objects.none(),
+        required=False,
+        empty_label=gettext_lazy("Nobody in particular"),
+        help_text=gettext_lazy("A service account: the key ends with it."),
+    )
+
+    def __init__(self, actor: Actor, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        accounts = selectors.list_service_accounts(actor=actor).filter(disabled_at=None)
+        self.fields["service_account"].queryset = accounts  # type: ignore[attr-defined]
 
     def service_fields(self) -> dict[str, Any]:
         fields = dict(self.cleaned_data)
@@ -104,15 +116,15 @@ class KeysPage(Page):
     role = Role.ADMIN
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self._page(request, NewKeyForm())
+        return self._page(request, NewKeyForm(self.actor, initial=_asked(request)))
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """Makes a key. This answer alone shows it."""
-        form = NewKeyForm(request.POST)
+        form = NewKeyForm(self.actor, request.POST)
         if form.is_valid():
             made = attempt(form, lambda: services.create_api_key(actor=self.actor, **form.service_fields()))
             if made is not None:
-                return self._page(request, NewKeyForm(), shown=made)
+                return self._page(request, NewKeyForm(self.actor), shown=made)
         return self._page(request, form)
 
     def _page(self, request: HttpRequest, form: NewKeyForm, *, shown: tuple[ApiKey, str] | None = None) -> HttpResponse:
@@ -129,11 +141,18 @@ class KeysPage(Page):
         return self.render("dashboard/api_keys/list.html", fields, part="dashboard/api_keys/rows.html", status=status)
 
 
+def _asked(request: HttpRequest) -> dict[str, str]:
+    """Whom the new key shall belong to, where a link says so."""
+    return {"service_account": request.GET["for"]} if "for" in request.GET else {}
+
+
 def _found(actor: Actor, *, q: str = "", state: str = "") -> QuerySet[ApiKey]:
     rows = selectors.list_api_keys(actor=actor)
     if q:
-        rows = rows.filter(Q(name__icontains=q) | Q(prefix__startswith=q) | Q(last4=q))
-    past = Q(expires_at__lte=timezone.now())
+        rows = rows.filter(
+            Q(name__icontains=q) | Q(prefix__startswith=q) | Q(last4=q) | Q(service_account__name__icontains=q)
+        )
+    past = Q(expires_at__lte=timezone.now()) | Q(service_account__disabled_at__isnull=False)
     if state == "revoked":
         return rows.exclude(revoked_at=None)
     if state == "expired":

@@ -22,6 +22,7 @@ from dashboard.access import Action, Page
 from dashboard.forms import attempt
 from dashboard.listing import FilterForm, listing
 from dashboard.nav import Command, NavItem, Section
+from dashboard.pages.service_accounts import AccountForm
 
 ROLE_HELP = {
     Role.OWNER: gettext_lazy("Everything, the organisation's settings and end included."),
@@ -86,6 +87,8 @@ class MembersPage(Page):
             "filters": filters,
             "listing": listing(request, _found(self.actor, **filters.values)),
             "invitations": selectors.list_invitations(actor=self.actor)[:100],
+            "service_accounts": selectors.list_service_accounts(actor=self.actor)[:200],
+            "account_form": AccountForm(),
             "roles": [(role.value, role.label) for role in manageable_roles(self.actor)],
             "manageable": [role.value for role in manageable_roles(self.actor)],
             "invited": invited,
