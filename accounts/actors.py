@@ -20,6 +20,7 @@ class Actor:
     user: User | None = None
     api_key: ApiKey | None = None
     login_session: LoginSession | None = None
+    sso: bool = False  # signed in with the organisation's provider
 
     @property
     def id(self) -> str:

@@ -67,6 +67,9 @@ class SecurityPolicy(OrganizationOwned):
     )
     keys_must_expire = models.BooleanField(default=False)
     key_max_days = models.PositiveIntegerField(null=True, blank=True, help_text="Longest life of a new key.")
+    sso_only = models.BooleanField(
+        default=False, db_default=False, help_text="Members but owners sign in with the organisation's provider alone."
+    )
     require_two_factor = models.BooleanField(default=False, help_text="Of members who sign in with a password.")
     idle_minutes = models.PositiveIntegerField(
         null=True, blank=True, help_text="A sign-in that is not used for so long ends; empty: never."
@@ -216,6 +219,45 @@ class Invitation(OrganizationOwned):
     @property
     def expired(self) -> bool:
         return self.expires_at <= timezone.now()
+
+
+class SsoProvider(OrganizationOwned):
+    """The OpenID provider that an organisation's members sign in with (`accounts.sso`)."""
+
+    ROLES: ClassVar = [(role.value, role.label) for role in (Role.ADMIN, Role.DEVELOPER, Role.VIEWER)]  # no owners
+
+    organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="sso_provider")
+    issuer = models.CharField(max_length=500)
+    client_id = models.CharField(max_length=300)
+    sealed_secret = models.CharField(max_length=2000, editable=False)
+    domains = ArrayField(models.CharField(max_length=253))
+    default_role = models.CharField(max_length=16, choices=ROLES, default=Role.VIEWER)
+    role_claim = models.CharField(max_length=100, blank=True)
+    roles = models.JSONField(default=dict, blank=True, help_text="The role that a value of the claim stands for.")
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        verbose_name = "OpenID provider"
+
+    def __str__(self) -> str:
+        return self.issuer
+
+
+class SsoIdentity(OrganizationOwned):
+    """Whom a provider's subject is here: addresses change hands, subjects do not."""
+
+    issuer = models.CharField(max_length=500)
+    subject = models.CharField(max_length=255)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        verbose_name = "identity at a provider"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["organization", "issuer", "subject"], name="sso_identity_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.issuer}"
 
 
 class ServiceAccount(OrganizationOwned):

@@ -20,7 +20,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from accounts.actors import Actor
-from accounts.models import ApiKey, LoginSession, Organization, SecurityPolicy
+from accounts.models import ApiKey, LoginSession, Organization, Role, SecurityPolicy, SsoProvider
 from audit import services as audit
 from common import context, errors
 
@@ -54,8 +54,19 @@ def check_address(actor: Actor) -> None:
 
 
 def check_sign_in(actor: Actor) -> None:
-    """Raises PermissionDenied `two_factor_required` for members who lack what the organisation requires of them."""
-    if actor.user is None or not of(actor.organization).require_two_factor:
+    """Raises PermissionDenied `sso_required` or `two_factor_required` for members who lack what is required of them.
+
+    Two-factor is the provider's matter where that signed somebody in. Owners may always use their passwords: there is
+    a way in when the provider is away.
+    """
+    policy = of(actor.organization)
+    if actor.user is None or actor.sso:
+        return
+    if policy.sso_only and actor.role != Role.OWNER:
+        raise errors.PermissionDenied(
+            "This organisation's members sign in with its provider, in a browser.", code="sso_required"
+        )
+    if not policy.require_two_factor:
         return
     row = getattr(actor.user, "two_factor", None)
     if row is None or row.confirmed_at is None:
@@ -196,9 +207,23 @@ def _require_way_in(actor: Actor, policy: SecurityPolicy) -> None:
             f"These networks leave out your own address, {address or 'which is unknown'}: you would be locked out.",
             param="networks", code="would_lock_out",
         )  # fmt: skip
+    _require_provider(actor, policy)
     row = getattr(actor.user, "two_factor", None)
-    if policy.require_two_factor and (row is None or row.confirmed_at is None):
+    if policy.require_two_factor and not actor.sso and (row is None or row.confirmed_at is None):
         raise errors.InvalidRequest(
             "Turn your own two-factor authentication on first: you would be locked out.",
             param="require_two_factor", code="would_lock_out",
         )  # fmt: skip
+
+
+def _require_provider(actor: Actor, policy: SecurityPolicy) -> None:
+    if not policy.sso_only:
+        return
+    if not SsoProvider.objects.filter(organization=actor.organization, enabled=True).exists():
+        raise errors.InvalidRequest(
+            "There is no single sign-on yet: members would be locked out.", param="sso_only", code="would_lock_out"
+        )
+    if actor.role != Role.OWNER and not actor.sso:
+        raise errors.InvalidRequest(
+            "Sign in with the provider first: you would be locked out.", param="sso_only", code="would_lock_out"
+        )

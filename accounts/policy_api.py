@@ -34,6 +34,9 @@ class PolicyInputSerializer(StrictSerializer):
     require_two_factor = serializers.BooleanField(
         required=False, help_text="Members without it are refused (`two_factor_required`) until they turn it on."
     )
+    sso_only = serializers.BooleanField(
+        required=False, help_text="Members but owners sign in with the organisation's provider alone."
+    )
     idle_minutes = serializers.IntegerField(
         required=False,
         allow_null=True,

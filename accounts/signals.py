@@ -9,14 +9,21 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from accounts import sessions, trail
+from accounts.actors import Actor
 from accounts.models import User
+from audit import services as audit
 
 
 @receiver(user_logged_in)
 def record_login(sender: Any, request: HttpRequest | None, user: User, **kwargs: Any) -> None:
     if request is not None and getattr(request, "session", None) is not None:
         sessions.remember(user, request.session.session_key)
-    trail.record(user, "auth.login", through="browser")
+    organization = getattr(request, "sso_organization", None)
+    if organization is None:
+        trail.record(user, "auth.login", through="browser")
+    else:  # it acts there alone
+        audit.record(actor=Actor(organization=organization, role="viewer", user=user, sso=True), action="auth.login",
+                     through="sso")  # fmt: skip
 
 
 @receiver(user_logged_out)

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from accounts import api, invitation_api, person_api, policy_api, service_account_api
+from accounts.sso import api as sso_api
 
 urlpatterns = [
     path("login", api.LoginView.as_view()),
@@ -12,6 +13,7 @@ urlpatterns = [
     path("api-keys/<uuid:key_id>/rotate", api.ApiKeyRotateView.as_view()),
     path("service-accounts", service_account_api.ServiceAccountListView.as_view()),
     path("service-accounts/<uuid:account_id>", service_account_api.ServiceAccountView.as_view()),
+    path("sso", sso_api.SsoView.as_view()),
     path("policy", policy_api.PolicyView.as_view()),
     path("members", api.MemberListView.as_view()),
     path("members/<uuid:member_id>", api.MemberView.as_view()),

@@ -41,7 +41,7 @@ def owned_organizations(request: HttpRequest) -> list[Organization] | None:
 def _owned_organizations(request: HttpRequest) -> list[Organization] | None:
     """Without those whose policy excludes the caller. Operators are bound by no organisation's."""
     user: Any = request.user
-    if not user.is_active:  # the anonymous user is not
+    if not user.is_active or "sso_organization" in request.session:  # the anonymous user is not
         return []
     if user.is_superuser:
         return None

@@ -30,6 +30,8 @@ from dashboard.toasts import carry, pending, toast
 from ml.errors import MlError
 
 _SESSION_KEY = "organization_id"
+SSO_KEY = "sso_organization"
+"""Of a session that an organisation's provider began: its id."""
 HOME = "/dashboard"
 
 
@@ -51,6 +53,8 @@ class Page(View):
     post_role: ClassVar[str] = ""
     before_policy: ClassVar[bool] = False
     """Also for members who do not meet the organisation's policy yet: their account, and the way elsewhere."""
+    personal: ClassVar[bool] = False
+    """About the person rather than the organisation: not for whom an organisation's provider signed in."""
     visitor: Visitor
 
     @property
@@ -75,6 +79,8 @@ class Page(View):
             return _to_sign_in(request, htmx=self.wants_part)
         sessions.touch(request.session.session_key)
         try:
+            if self.personal and visitor.actor.sso:
+                raise errors.PermissionDenied(_("You signed in through your organisation, where your account is kept."))
             if not self.before_policy:
                 check_policy(visitor.actor)
             self._require_role(request)
@@ -133,6 +139,8 @@ class Page(View):
     def _elsewhere(self, error: errors.ApiError | MlError) -> HttpResponse:
         """To where the person can do something about it: meet the policy, or choose another organisation."""
         toast(self.request, error.message, tone="bad")
+        if error.code == "sso_required":
+            return self.go(f"{reverse('dashboard:sso')}?who={self.actor.organization.slug}")
         return self.go(_REMEDIES.get(error.code, "dashboard:account"))
 
     def _finished(self, response: HttpResponseBase) -> HttpResponseBase:
@@ -150,7 +158,7 @@ class Action(Page):
     http_method_names = ["post", "options"]  # noqa: RUF012  (Django's way)
 
 
-_REMEDIES = {"two_factor_required": "dashboard:account-two-factor"}
+_REMEDIES = {"two_factor_required": "dashboard:account-two-factor", "sso_required": "dashboard:sso"}
 _CORRECTABLE = frozenset({400, 402, 409, 413, 415, 422, 429, 503})
 
 
@@ -198,12 +206,14 @@ def theme_of(request: HttpRequest) -> str:
 def visitor_of(request: HttpRequest) -> Visitor | None:
     """The person in the chosen organisation, else in the first; None for somebody who is in none."""
     memberships = tuple(list_memberships(user=request.user))  # type: ignore[arg-type]
+    if bound := request.session.get(SSO_KEY):  # what one organisation's provider says lets nobody in elsewhere
+        memberships = tuple(row for row in memberships if str(row.organization_id) == bound)
     if not memberships:
         return None
     chosen = request.session.get(_SESSION_KEY)
     member = next((row for row in memberships if str(row.organization_id) == chosen), memberships[0])
     context.organization_id.set(str(member.organization_id))
-    actor = Actor(organization=member.organization, role=member.role, user=request.user)  # type: ignore[arg-type]
+    actor = Actor(organization=member.organization, role=member.role, user=request.user, sso=bool(bound))  # type: ignore[arg-type]
     return Visitor(actor, memberships)
 
 
@@ -254,7 +264,7 @@ def _to_sign_in(request: HttpRequest, *, htmx: bool) -> HttpResponse:
 
 
 def _without_organization(request: HttpRequest) -> HttpResponse:
-    if request.user.is_superuser:
+    if request.user.is_superuser and SSO_KEY not in request.session:
         return redirect("admin:index")
     message = _("%(person)s is not a member of any organisation. An owner can add you.") % {"person": request.user}
     return error_page(403, _("No organisation"), message)

@@ -10,7 +10,16 @@ from typing import IO, Any, cast
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model, Q, QuerySet
 
-from accounts.models import ApiKey, Invitation, Membership, Organization, SecurityPolicy, ServiceAccount
+from accounts.models import (
+    ApiKey,
+    Invitation,
+    Membership,
+    Organization,
+    SecurityPolicy,
+    ServiceAccount,
+    SsoIdentity,
+    SsoProvider,
+)
 from analytics.models import Quota, QuotaPeriod, Reservation, UsageDay, UsageRecord
 from audit.models import AuditEntry
 from common import errors, storage
@@ -29,6 +38,8 @@ EXPORTED: dict[str, tuple[type[Model], tuple[str, ...]]] = {
     "invitations.jsonl": (Invitation, ("salt",)),
     "api_keys.jsonl": (ApiKey, ("digest",)),
     "service_accounts.jsonl": (ServiceAccount, ()),
+    "sso_provider.jsonl": (SsoProvider, ("sealed_secret",)),
+    "sso_identities.jsonl": (SsoIdentity, ()),
     "security_policy.jsonl": (SecurityPolicy, ()),
     "tts_jobs.jsonl": (TtsJob, ()),
     "stt_jobs.jsonl": (SttJob, ()),

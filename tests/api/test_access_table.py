@@ -44,6 +44,10 @@ TABLE = {
     "GET /api/v1/auth/service-accounts/{account_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
     "PATCH /api/v1/auth/service-accounts/{account_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
     "DELETE /api/v1/auth/service-accounts/{account_id}": "401 403 403 2xx 2xx 404 403 403 401 401",
+    # Of none, and with nothing: who may ask at all.
+    "GET /api/v1/auth/sso":                  "401 403 403 404 404 404 403 403 401 401",
+    "PUT /api/v1/auth/sso":                  "401 403 403 403 400 400 403 403 401 401",
+    "DELETE /api/v1/auth/sso":               "401 403 403 403 2xx 2xx 403 403 401 401",
     "GET /api/v1/auth/policy":               "401 403 403 2xx 2xx 2xx 403 403 401 401",
     "PATCH /api/v1/auth/policy":             "401 403 403 2xx 2xx 2xx 403 403 401 401",
     "GET /api/v1/auth/members":              "401 403 403 2xx 2xx 2xx 403 403 401 401",

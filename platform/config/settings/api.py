@@ -58,6 +58,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "RoleEnum": "accounts.models.Role.choices",
+        "SsoRoleEnum": "accounts.models.SsoProvider.ROLES",
         "ServiceAccountRoleEnum": "accounts.models.ServiceAccount.ROLES",
         "SpeechTaskEnum": "analytics.models.Task.choices",  # also the scopes of API keys
         "TranscriptionTaskEnum": ["transcribe", "translate"],

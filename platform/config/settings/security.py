@@ -70,6 +70,8 @@ CSRF_FAILURE_VIEW = "common.pages.csrf_failure"
 PUBLIC_URL = env.text("PUBLIC_URL").rstrip("/")
 """What links in e-mails begin with; empty: as the request that asked for them did."""
 PASSWORD_RESET_TIMEOUT = env.integer("PASSWORD_RESET_MINUTES", 60, minimum=1) * 60
+SSO_SESSION_HOURS = env.integer("SSO_SESSION_HOURS", 12, minimum=1)
+"""How long a sign-in with an organisation's provider lasts: until then nobody asks it again."""
 INVITATION_DAYS = env.integer("INVITATION_DAYS", 7, minimum=1)
 
 PASSWORD_HASHERS = [

@@ -25,7 +25,7 @@ from dashboard.user_agents import describe
 
 
 class AccountPage(Page):
-    before_policy = True
+    before_policy = personal = True
 
     @property
     def person(self) -> User:
@@ -184,7 +184,7 @@ class SessionsPage(AccountPage):
 
 
 class SessionEnd(Action):
-    before_policy = True
+    before_policy = personal = True
 
     def post(self, request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
         sessions.end(user=self.actor.user, sign_in_id=session_id)  # type: ignore[arg-type]
@@ -192,7 +192,7 @@ class SessionEnd(Action):
 
 
 class SessionsEnd(Action):
-    before_policy = True
+    before_policy = personal = True
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """Everywhere but here."""

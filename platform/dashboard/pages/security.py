@@ -30,6 +30,11 @@ class PolicyForm(forms.Form):
         required=False,
         help_text=gettext_lazy("Members without it have to turn it on before they go on."),
     )
+    sso_only = forms.BooleanField(
+        label=gettext_lazy("Single sign-on is required"),
+        required=False,
+        help_text=gettext_lazy("Owners may still use their passwords, for when the provider is away."),
+    )
     idle_minutes = forms.IntegerField(
         label=gettext_lazy("Sign out when idle for"), required=False, min_value=5, max_value=60 * 24 * 30,
         help_text=gettext_lazy("Empty: sign-ins last as long as they do by themselves."),

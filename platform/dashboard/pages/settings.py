@@ -54,6 +54,7 @@ class SettingsPage(Page):
                 (_("Quota"), "settings-quota"), (_("Data"), "settings-data")]  # fmt: skip
         if self.actor.has_role(Role.ADMIN):
             tabs.insert(3, (_("Security"), "settings-security"))
+            tabs.insert(4, (_("Single sign-on"), "settings-sso"))
         urls = [(label, reverse(f"dashboard:{name}")) for label, name in tabs]
         return [{"label": label, "url": url, "current": url == self.request.path} for label, url in urls]
 
