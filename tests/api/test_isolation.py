@@ -119,9 +119,11 @@ def test_object_of_another_organization(
 
 
 def _filled(body: dict | None, ids: dict[str, Any]) -> dict | None:
-    """With the lexicon's id where one is named."""
+    """With the ids of the lexicon and the service account where they are named."""
     if body and "lexicon" in body:
         return {**body, "lexicon": [name.format(**ids) for name in body["lexicon"]]}
+    if body and "service_account" in body:
+        return {**body, "service_account": body["service_account"].format(**ids)}
     return body
 
 
