@@ -103,7 +103,7 @@ def _checked(form: Any, request: HttpRequest, email: str, password: str) -> User
 def _require_owner(user: User) -> None:
     owns = user.memberships.filter(role="owner", organization__is_active=True)
     if not user.is_superuser and not owns.exists():
-        raise forms.ValidationError("The administration is for owners; you own no organization.", code="not_owner")
+        raise forms.ValidationError("The administration is for owners; you own no organisation.", code="not_owner")
 
 
 def _require_one_factor(user: User) -> None:

@@ -219,7 +219,7 @@ def _refusal(limits: Limits, period: QuotaPeriod, more: Amounts, resource: str) 
     }
     name = {"characters": "characters", "audio_seconds": "seconds of audio", "budget": "of the budget"}[resource]
     message = (
-        f"The organization's quota does not allow this: {figures['limit']:,} {name} a month, {figures['used']:,} used, "
+        f"The organisation's quota does not allow this: {figures['limit']:,} {name} a month, {figures['used']:,} used, "
         f"{figures['reserved']:,} reserved, {figures['requested']:,} asked for. It starts again on {resets:%Y-%m-%d}."
     )
     return errors.QuotaExceeded(message, extra={"quota": figures})

@@ -75,7 +75,7 @@ def owner_of(request: HttpRequest, organization: Organization) -> Actor:
     """The actor that services get: the admin's user, who is the organisation's owner or the platform's operator."""
     owned = owned_organizations(request)
     if owned is not None and organization not in owned:
-        raise errors.NotFound("No such organization.")
+        raise errors.NotFound("No such organisation.")
     return Actor(organization=organization, role=Role.OWNER, user=request.user)  # type: ignore[arg-type]
 
 

@@ -119,7 +119,8 @@ def error_response(error: BaseException) -> Response | None:
             param, message, code = next(_flatten(error.get_full_details()))
             answer = _response(400, f"parameter_{code}" if param else code, message, param)
         case drf.Throttled():
-            answer = _response(429, "rate_limited", str(error.detail), None, int(getattr(error, "wait", None) or 1))
+            wait = int(getattr(error, "wait", None) or 1)
+            answer = _response(429, "rate_limited", f"Too many requests; try again in {wait} s.", None, wait)
         case drf.APIException():
             answer = _drf_answer(error)
         case _:

@@ -35,7 +35,7 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     if not is_page(request):
         return api.permission_denied(request, exception)
     if request.path.startswith("/admin"):
-        return error_page(403, "For owners only", "The administration is for owners of an organization.")
+        return error_page(403, "For owners only", "The administration is for owners of an organisation.")
     return error_page(403, "Not allowed", "Your role does not allow this. An owner or admin can change it.")
 
 
@@ -48,7 +48,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if not is_page(request):
         return api.page_not_found(request, exception)
-    return error_page(404, "Nothing here", "The page does not exist, or it belongs to another organization.")
+    return error_page(404, "Nothing here", "The page does not exist, or it belongs to another organisation.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -398,7 +398,7 @@ def _replay(record: IdempotencyRecord, view: JsonView, request: Request) -> Answ
     """From the record, or by the view's own `replay(request, job_id)` where its answers are made from a job."""
     if not (record.body or record.audio_key or record.job_ids):
         raise errors.Conflict(
-            "This request has been answered; the organization keeps no answers.", code="idempotency_answer_not_kept"
+            "This request has been answered; the organisation keeps no answers.", code="idempotency_answer_not_kept"
         )
     if own := getattr(view, "replay", None):
         answer: Answer = own(request, record.job_ids[0])

@@ -97,7 +97,7 @@ def _take_slot(organization_id: uuid.UUID, limit: int) -> None:
     lock_organization(organization_id)
     if selectors.count_running(organization_id) >= limit:
         raise errors.RateLimited(
-            f"The organization may have {limit} jobs running at once; wait for one to end, or send async=true.",
+            f"The organisation may have {limit} jobs running at once; wait for one to end, or send async=true.",
             code="concurrency_limit",
             retry_after_seconds=SLOT_RETRY_SECONDS,
         )

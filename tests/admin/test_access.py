@@ -176,7 +176,7 @@ def test_refuses_everybody_below_owner(tenant: Tenant, role: str) -> None:
         assert "For owners only" in text_of(answer)
     fresh = Browser(tenant.server)
     answer = fresh.submit("/admin/login/", {"username": tenant.member(role).user.email, "password": PASSWORD})
-    assert "you own no organization" in text_of(answer)
+    assert "you own no organisation" in text_of(answer)
     assert "sessionid" not in fresh.cookies
 
 

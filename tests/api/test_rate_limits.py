@@ -33,6 +33,7 @@ def test_key_with_a_limit_of_its_own(tenant: Tenant) -> None:
     refused = answers[statuses.index(429)]
     error = error_of(refused, 429, "rate_limited")
     assert error["type"] == "rate_limit_error"
+    assert error["message"] == f"Too many requests; try again in {refused.headers['Retry-After']} s."
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert _limits(refused)[:2] == (3, 0)
     assert TtsJob.objects.filter(organization=tenant.organization).count() == statuses.count(200)

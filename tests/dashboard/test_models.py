@@ -114,6 +114,7 @@ def test_others_only_look(tenant: Tenant, role: str) -> None:
         assert browser.submit(page, {}, to=f"{page}/{action}").status_code == 403
     assert browser.submit(page, {"model": "whisper-tiny"}, to="/dashboard/models/install").status_code == 403
     assert "Install" not in [label.strip() for label in text_of(browser.get("/dashboard/models/catalogue")).split("\n")]
+    assert "Install a model" not in text_of(browser.get("/dashboard/models"))
     assert not AuditEntry.objects.filter(organization=tenant.organization, action__startswith="model.").exists()
     assert not Installation.objects.exists()
 

@@ -283,7 +283,7 @@ class Places:
             )  # fmt: skip
         if self._taken[organization_id] >= settings.TTS_LIVE_MAX_SESSIONS_PER_ORGANIZATION:
             raise errors.RateLimited(
-                f"The organization may have {settings.TTS_LIVE_MAX_SESSIONS_PER_ORGANIZATION} speech sessions here.",
+                f"The organisation may have {settings.TTS_LIVE_MAX_SESSIONS_PER_ORGANIZATION} speech sessions here.",
                 code="session_limit",
                 retry_after_seconds=5,
             )
