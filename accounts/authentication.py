@@ -14,7 +14,8 @@ from rest_framework.request import Request
 from accounts import keys, policies, tokens
 from accounts.actors import Actor
 from accounts.models import ApiKey, User
-from common import context, errors
+from common import context, errors, ratelimit
+from common.network import client_address
 
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 """A key in steady use writes its row this often, not at every request."""
@@ -30,7 +31,7 @@ class CredentialAuthentication(BaseAuthentication):
         credential = credential_of(request)
         if not credential:
             return None
-        actor = authenticate_credential(credential)
+        actor = authenticate_caller(request._request, credential)
         return actor.user, actor
 
     def authenticate_header(self, request: Request) -> str:
@@ -40,6 +41,15 @@ class CredentialAuthentication(BaseAuthentication):
 def credential_of(request: HttpRequest | Request) -> str:
     """The API key or access token in the headers; empty where there is none."""
     return request.headers.get("x-api-key", "").strip() or _bearer(request)
+
+
+def authenticate_caller(request: HttpRequest, credential: str) -> Actor:
+    """As `authenticate_credential`; RateLimited for a client that has sent too many that were refused."""
+    try:
+        return authenticate_credential(credential)
+    except errors.NotAuthenticated:
+        ratelimit.count_refused_credential(request, address=client_address(request) or "unknown")
+        raise
 
 
 def authenticate_credential(credential: str) -> Actor:

@@ -22,6 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import weakref
@@ -32,7 +33,7 @@ from typing import Any
 
 import msgpack
 
-from ml import devices, errors, observe
+from ml import confinement, devices, errors, observe
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class WorkerPool:
 
     target: "module:Class"; `options` are the keyword arguments that the class is made with, in the child.
     memory_bytes: address-space limit of each child, or None for no limit.
+    confined: without network and child processes, writing to the folder of temporary files alone (`ml.confinement`).
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class WorkerPool:
         *,
         size: int,
         memory_bytes: int | None = None,
+        confined: bool = False,
     ) -> None:
         self.target = target
         self._options = dict(options or {})
         self._memory_bytes = memory_bytes
+        self._confined = confined
         self._closed = False
         # A slot is a live process, or None for one that is still to be started. Last in, first out keeps the pool as
         # small as the load needs.
@@ -84,7 +88,7 @@ class WorkerPool:
             if process is not None and process.has_died():
                 process = None
             if process is None:
-                process = _Process(self.target, self._options, self._memory_bytes)
+                process = _Process(self.target, self._options, self._memory_bytes, confined=self._confined)
             with observe.activity("engine", process=self.target.rpartition(".")[2], method=method):
                 return process.call(method, args, cancel, timeout_seconds)
         finally:
@@ -155,13 +159,16 @@ def _close_pools() -> None:
 class _Process:
     """One child process and the connection to it. Used by one thread at a time."""
 
-    def __init__(self, target: str, options: Mapping[str, Any], memory_bytes: int | None) -> None:
+    def __init__(
+        self, target: str, options: Mapping[str, Any], memory_bytes: int | None, *, confined: bool = False
+    ) -> None:
         self.target = target
         ours, theirs = socket.socketpair()
         root = str(Path(__file__).resolve().parent.parent)
+        limits = [str(memory_bytes or 0), str(int(confined))]
         with theirs:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "ml.workers", str(theirs.fileno()), target, str(memory_bytes or 0)],
+                [sys.executable, "-m", "ml.workers", str(theirs.fileno()), target, *limits],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=_child_environment(root),
@@ -240,8 +247,10 @@ _ENVIRONMENT_PREFIXES = (
 # ── In the child ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _main(fd: int, target: str, memory_bytes: int) -> None:
+def _main(fd: int, target: str, memory_bytes: int, confined: bool) -> None:
     _harden(memory_bytes)
+    if confined:
+        confinement.confine(write_beneath=tempfile.gettempdir())
     connection = Connection(fd)
     module, _, name = target.partition(":")
     with contextlib.suppress(EOFError, OSError):  # the parent has gone, or let go of us
@@ -285,4 +294,4 @@ def _harden(memory_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    _main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "1")

@@ -80,11 +80,12 @@ def server(database: None) -> Iterator[str]:
     """The URL of the platform, served by uvicorn in this process so that tests can also look at its rows."""
     import uvicorn
 
+    from common import serving
     from config.asgi import application
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(application, log_config=None, access_log=False, lifespan="on")
+    config = uvicorn.Config(application, lifespan="on", **serving.options())
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -173,7 +173,7 @@ def worker_pool() -> WorkerPool:
     with _shared_pool_lock:
         if _shared_pool is None:
             size = max(2, os.cpu_count() or 1)
-            _shared_pool = WorkerPool("ml.audio.decode:Decoder", size=size, memory_bytes=MEMORY_BYTES)
+            _shared_pool = WorkerPool("ml.audio.decode:Decoder", size=size, memory_bytes=MEMORY_BYTES, confined=True)
         return _shared_pool
 
 

@@ -157,7 +157,7 @@ class _Processes:
             processes = self._by_tenant[tenant]
             process = next((each for each in processes if each.streams < STREAMS_A_PROCESS), None)
             if process is None:
-                pool = WorkerPool("ml.audio.stream:Demuxers", size=1, memory_bytes=MEMORY_BYTES)
+                pool = WorkerPool("ml.audio.stream:Demuxers", size=1, memory_bytes=MEMORY_BYTES, confined=True)
                 process = _Process(pool)
                 processes.append(process)
             process.streams += 1

@@ -1,4 +1,4 @@
-"""Request bodies that are refused before a view sees them: too large, or without room on the disk."""
+"""Request bodies that are refused before a view sees them: too large, too slow, or without room on the disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from common import context, errors
-from common.uploads import BodyTooLarge
+from common.uploads import BodyTooLarge, BodyTooSlow
 from observability import metrics
 
 Message = dict[str, Any]
@@ -39,6 +39,8 @@ class BodyLimit:
             return await self._application(scope, _counted(receive, limit), send)
         except BodyTooLarge:
             return await _refuse(headers, _too_large(limit), send)
+        except BodyTooSlow as error:
+            return await _refuse(headers, errors.RequestTimeout(str(error)), send)
         except errors.StorageFull as error:
             return await _refuse(headers, error, send)
 
@@ -90,6 +92,8 @@ async def _refuse(headers: dict[bytes, bytes], error: errors.ApiError, send: Cal
                 (b"content-type", b"application/json"),
                 (b"content-length", str(len(body)).encode()),
                 (b"x-request-id", request_id.encode()),
+                (b"x-content-type-options", b"nosniff"),
+                (b"cache-control", b"no-store"),
                 (b"connection", b"close"),
                 *again,
             ],

@@ -3,6 +3,7 @@
     ApiError
     ├─ InvalidRequest      400 invalid_request
     │  ├─ NotFound         404 not_found
+    │  ├─ RequestTimeout   408 request_timeout
     │  ├─ Conflict         409 conflict
     │  └─ TooLarge         413 request_too_large
     ├─ NotAuthenticated    401 not_authenticated
@@ -53,6 +54,11 @@ class InvalidRequest(ApiError):
 class NotFound(InvalidRequest):
     status = 404
     code = "not_found"
+
+
+class RequestTimeout(InvalidRequest):
+    status = 408
+    code = "request_timeout"
 
 
 class Conflict(InvalidRequest):

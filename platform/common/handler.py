@@ -18,6 +18,7 @@ from contextlib import closing, suppress
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
@@ -29,7 +30,7 @@ from django.urls import set_script_prefix
 
 from common import outages, uploads
 from common.streaming import in_thread
-from common.uploads import BodyStream, is_large_form, length_of
+from common.uploads import BodyStream, BodyTooSlow, is_large_form, length_of
 
 MAX_THREADS = 256
 """Requests that can be under way at once. Most wait for a model, without a database connection."""
@@ -54,9 +55,12 @@ class ThreadedHandler(ASGIHandler):
             watching = body.client_left()
         else:
             try:
-                body, threads = await self.read_body(receive), _threads
+                async with asyncio.timeout(settings.REQUEST_BODY_SECONDS):
+                    body, threads = await self.read_body(receive), _threads
             except RequestAborted:
                 return
+            except TimeoutError:
+                raise BodyTooSlow("The body did not arrive in its time.") from None
             except OSError as error:  # what does not fit into memory goes to a temporary file
                 raise outages.recognise(error) or error from error
             watching = self._watch(receive, left)

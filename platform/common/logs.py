@@ -35,12 +35,20 @@ _MARKS = (
 """Each secret stands beside one of them. Most lines have none, and need no search with the expression."""
 
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
 def redacted(line: str) -> str:
     """Without what opens something, should a message or a traceback ever quote it: the last of several defences."""
     lowered = line.lower()
     if not any(mark in lowered for mark in _MARKS):
         return line
     return _SECRETS.sub(lambda found: f"{next(filter(None, found.groups()), '')}[redacted]", line)
+
+
+def _one_line(text: str) -> str:
+    """Line breaks and terminal sequences written out: what a client wrote cannot look like a line of its own."""
+    return _CONTROLS.sub(lambda found: repr(found.group())[1:-1], text)
 
 
 class RequestContextFilter(logging.Filter):
@@ -82,7 +90,7 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         extras = {key: value for key, value in vars(record).items() if key not in _STANDARD and value not in ("", None)}
         line = super().formatMessage(record)
-        return " ".join([line, *(f"{key}={value}" for key, value in extras.items())])
+        return _one_line(" ".join([line, *(f"{key}={value}" for key, value in extras.items())]))
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))

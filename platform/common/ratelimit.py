@@ -72,20 +72,35 @@ class LoginThrottle:
         self._request = request
         limit = settings.RATE_LIMIT_LOGIN_FAILURES
         # A shared office address may fail more often than one person does.
-        self._counters = [("login-email", email.lower(), limit), ("login-address", address, limit * 5)]
+        self._counters = [
+            ("login-email", email.lower(), limit, "m"),
+            ("login-email-hour", email.lower(), settings.RATE_LIMIT_LOGIN_FAILURES_HOUR, "h"),
+            ("login-address", address, limit * 5, "m"),
+        ]
 
     def check(self) -> None:
         """Raises RateLimited when there were too many failures."""
-        for group, key, limit in self._counters:
-            usage = _count(self._request, group, key, limit, increment=False)
+        for group, key, limit, period in self._counters:
+            usage = _count(self._request, group, key, limit, increment=False, period=period)
             if usage["count"] >= limit:
                 raise errors.RateLimited(
-                    "Too many failed log-ins; wait a minute.", retry_after_seconds=max(1, usage["time_left"])
+                    "Too many failed log-ins; try again later.", retry_after_seconds=max(1, usage["time_left"])
                 )
 
     def record_failure(self) -> None:
-        for group, key, limit in self._counters:
-            _count(self._request, group, key, limit)
+        for group, key, limit, period in self._counters:
+            _count(self._request, group, key, limit, period=period)
+
+
+def count_refused_credential(request: HttpRequest, *, address: str) -> None:
+    """Counts a key or token that was refused. Raises RateLimited where one address tries too many.
+
+    What is valid is not looked at: whoever shares an address with a guesser goes on working.
+    """
+    usage = _count(request, "credential-address", address, settings.RATE_LIMIT_CREDENTIAL_FAILURES)
+    if usage["should_limit"]:
+        wait = max(1, usage["time_left"])
+        raise errors.RateLimited(f"Too many refused credentials; wait {wait} seconds.", retry_after_seconds=wait)
 
 
 def count_password_reset(request: HttpRequest, *, email: str, address: str) -> None:

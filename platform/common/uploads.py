@@ -30,7 +30,9 @@ from common import errors, outages
 AHEAD_BYTES = 1024 * 1024
 """What of a body may be in memory before the sender has to wait."""
 STALL_SECONDS = 60.0
-"""An upload of which nothing arrives for so long is given up."""
+"""A body of which nothing arrives for so long is given up."""
+MIN_BYTES_PER_SECOND = 16 * 1024
+"""A large upload that is slower than that, after its first REQUEST_BODY_SECONDS, is given up too."""
 SUFFIX = ".upload"
 LEFT_BEHIND_SECONDS = 24 * 3600
 """A temporary file that was not written for so long belongs to no process any more."""
@@ -38,6 +40,10 @@ LEFT_BEHIND_SECONDS = 24 * 3600
 
 class BodyTooLarge(Exception):
     """The body outgrew its limit while it was being received."""
+
+
+class BodyTooSlow(Exception):
+    """The body did not arrive in its time."""
 
 
 def is_large_form(scope: dict[str, Any]) -> bool:
@@ -74,6 +80,7 @@ class BodyStream:
         self._news = threading.Condition()
         self._buffer = bytearray()
         self._complete = False
+        self._received, self._began_at = 0, 0.0  # bytes; on the clock of time.monotonic()
         self._error: Exception | None = None
 
     # ── In the request's thread ─────────────────────────────────────────────────────────────────────────────────────
@@ -108,6 +115,10 @@ class BodyStream:
             connection.close()  # a hundred slow uploads must not hold a hundred connections
         if not self._news.wait_for(self._ready, STALL_SECONDS):
             raise TimeoutError(f"Nothing arrived for {STALL_SECONDS:.0f} seconds.")
+        # Byte after byte, each in time, would hold one of a few threads for ever.
+        granted = settings.REQUEST_BODY_SECONDS + self._received / MIN_BYTES_PER_SECOND
+        if self._began_at and time.monotonic() - self._began_at > granted:
+            raise TimeoutError("The body arrives too slowly.")
 
     def _ready(self) -> bool:
         if not self._buffer and self._error is not None:
@@ -121,6 +132,7 @@ class BodyStream:
 
     def _start(self) -> None:
         if self._pumping is None:
+            self._began_at = time.monotonic()
             self._pumping = asyncio.ensure_future(self._pump())
 
     def _stop(self) -> None:
@@ -145,6 +157,7 @@ class BodyStream:
     async def _put(self, data: bytes, *, complete: bool) -> None:
         with self._news:
             self._buffer += data
+            self._received += len(data)
             self._complete = complete
             self._news.notify()
         while len(self._buffer) > AHEAD_BYTES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -28,10 +29,16 @@ POLICY = "; ".join(
 )
 
 
-class ContentSecurityPolicyMiddleware:
-    """The policy on every page of the dashboard and the administration, error pages too.
+NO_PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+"""Of answers to programs: should a browser ever take one for a page, it loads and runs nothing."""
+_DOCS = "/api/v1/docs"
 
-    Not on the API: Swagger UI starts from an inline script. Sync only: see MIDDLEWARE.
+
+class ContentSecurityPolicyMiddleware:
+    """The policy on every page of the dashboard and the administration, error pages too; another on the API's answers,
+    which are not cached unless they say so themselves.
+
+    Not on the API's reference: Swagger UI starts from an inline script. Sync only: see MIDDLEWARE.
     """
 
     async_capable = False
@@ -42,7 +49,12 @@ class ContentSecurityPolicyMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not is_page(request):
-            return self.get_response(request)
+            response = self.get_response(request)
+            if not request.path.startswith(settings.STATIC_URL):
+                response.setdefault("Cache-Control", "no-store")
+                if request.path != _DOCS:
+                    response["Content-Security-Policy"] = NO_PAGE_POLICY
+            return response
         nonce = secrets.token_urlsafe(16)
         request.style_nonce = nonce  # type: ignore[attr-defined]
         response = self.get_response(request)

@@ -7,7 +7,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.request import Request
 
 from accounts.actors import Actor
-from accounts.authentication import CredentialAuthentication, authenticate_credential
+from accounts.authentication import CredentialAuthentication, authenticate_caller
 from accounts.models import User
 
 
@@ -16,7 +16,7 @@ class TokenAuthentication(CredentialAuthentication):
         credential = token_of(request)
         if not credential:
             return super().authenticate(request)
-        actor = authenticate_credential(credential)
+        actor = authenticate_caller(request._request, credential)
         return actor.user, actor
 
 

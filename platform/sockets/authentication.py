@@ -14,7 +14,7 @@ from django.http import HttpRequest
 
 from accounts import client_tokens
 from accounts.actors import Access, Actor
-from accounts.authentication import authenticate_credential, credential_of
+from accounts.authentication import authenticate_caller, credential_of
 from accounts.client_tokens import ClientToken
 from accounts.permissions import check_access
 from common import context, errors, ratelimit
@@ -58,7 +58,7 @@ def _identify(request: HttpRequest, access: Access, credential: str) -> Admissio
         context.organization_id.set(str(actor.organization.id))
         return Admission(actor, token)
     if credential:
-        return Admission(authenticate_credential(credential))
+        return Admission(authenticate_caller(request, credential))
     if settings.SESSION_COOKIE_NAME in request.COOKIES:
         return Admission(_actor_of_cookie(request))
     raise errors.NotAuthenticated("Send an access token, an API key or a client token.")

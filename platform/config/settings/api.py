@@ -38,6 +38,10 @@ RATE_LIMIT_ACTOR = env.integer("RATE_LIMIT_ACTOR_PER_MINUTE", 1200, minimum=1)
 RATE_LIMIT_ORGANIZATION = env.integer("RATE_LIMIT_ORGANIZATION_PER_MINUTE", 3000, minimum=1)
 # Failed log-ins a minute, for one e-mail address and for one client address.
 RATE_LIMIT_LOGIN_FAILURES = env.integer("RATE_LIMIT_LOGIN_FAILURES_PER_MINUTE", 10, minimum=1)
+# And an hour, for one e-mail address: ten a minute, all day, would be a search.
+RATE_LIMIT_LOGIN_FAILURES_HOUR = env.integer("RATE_LIMIT_LOGIN_FAILURES_PER_HOUR", 100, minimum=1)
+# API keys and tokens that are refused, a minute, from one client address.
+RATE_LIMIT_CREDENTIAL_FAILURES = env.integer("RATE_LIMIT_CREDENTIAL_FAILURES_PER_MINUTE", 120, minimum=1)
 # Links to set a new password an hour, asked for one e-mail address; from one client address ten times as many.
 RATE_LIMIT_PASSWORD_RESETS = env.integer("RATE_LIMIT_PASSWORD_RESETS_PER_HOUR", 5, minimum=1)
 RATELIMIT_ENABLE = True

@@ -63,7 +63,12 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = env.integer("SESSION_HOURS", 12, minimum=1) * 3600
+"""How long a browser stays signed in."""
+# `__Host-`: only this host, over TLS, can have set it; another application of the domain cannot plant one.
+SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if HTTPS else "csrftoken"
 X_FRAME_OPTIONS = "DENY"
 CSRF_FAILURE_VIEW = "common.pages.csrf_failure"
 
@@ -74,12 +79,17 @@ SSO_SESSION_HOURS = env.integer("SSO_SESSION_HOURS", 12, minimum=1)
 """How long a sign-in with an organisation's provider lasts: until then nobody asks it again."""
 INVITATION_DAYS = env.integer("INVITATION_DAYS", 7, minimum=1)
 
+REQUEST_HEAD_SECONDS = env.integer("REQUEST_HEAD_SECONDS", 20, minimum=1)
+"""How long the line and the headers of a request may take to come."""
+REQUEST_BODY_SECONDS = env.integer("REQUEST_BODY_SECONDS", 300, minimum=1)
+"""How long a body may take; a large upload is granted more with each byte (`common.uploads`)."""
+
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "accounts.password_validation.LengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]

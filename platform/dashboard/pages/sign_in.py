@@ -35,7 +35,7 @@ _PENDING = "second_factor"
 
 def password_field(label: Any, *, new: bool = False) -> forms.CharField:
     attributes = {"autocomplete": "new-password" if new else "current-password"}
-    help_text = gettext_lazy("At least 10 characters, and not a common one.") if new else ""
+    help_text = gettext_lazy("At least 12 characters, and not a common one.") if new else ""
     return forms.CharField(
         label=label, max_length=200, strip=False, help_text=help_text, widget=forms.PasswordInput(attrs=attributes)
     )

@@ -18,6 +18,7 @@ from django.db import connections
 
 from accounts.management.commands.seed import default_password_in_use
 from accounts.models import Organization
+from common import serving
 from ml import stt, tts
 from sockets.consumer import drain_all
 
@@ -42,13 +43,10 @@ class Command(BaseCommand):
         connections.close_all()
         config = uvicorn.Config(
             "config.asgi:application",
-            log_config=None,
-            access_log=False,
             lifespan="on",
             proxy_headers=False,
-            server_header=False,
             timeout_graceful_shutdown=settings.DRAIN_SECONDS + 5,
-            ws_per_message_deflate=False,  # of sound it saves nothing
+            **serving.options(),
         )
         # uvicorn sends itself the signal again when it has shut down; turned into an exit, it lets the embedded
         # database and the engines' processes be stopped too.
