@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from django.http import QueryDict
@@ -18,7 +19,11 @@ class StrictSerializer(serializers.Serializer):
             known = ", ".join(self.fields)
             message = serializers.ErrorDetail(f"Unknown parameter; known are: {known}.", code="unknown")
             raise serializers.ValidationError({str(unknown[0])[:100]: [message]})
-        return super().to_internal_value(data)
+        values: dict[str, Any] = super().to_internal_value(data)
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):  # "nan" is within any bounds
+                raise serializers.ValidationError({name: [serializers.ErrorDetail("Not a finite number.", "invalid")]})
+        return values
 
 
 class LongTextField(serializers.CharField):

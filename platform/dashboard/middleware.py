@@ -29,8 +29,8 @@ POLICY = "; ".join(
 )
 
 
-NO_PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-"""Of answers to programs: should a browser ever take one for a page, it loads and runs nothing."""
+NO_PAGE_POLICY = "default-src 'none'; media-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+"""Of answers to programs: should a browser ever take one for a page, it runs nothing; sound it may play."""
 _DOCS = "/api/v1/docs"
 
 

@@ -65,7 +65,7 @@ class Message:
 def parse(text: str) -> Message:
     """Raises InvalidRequest for what is no message of this protocol."""
     try:
-        raw = json.loads(text)
+        raw = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise errors.InvalidRequest("The message is not valid JSON.", code="malformed_message") from None
     kind = raw.pop("type", None) if isinstance(raw, dict) else None
@@ -81,6 +81,10 @@ def parse(text: str) -> Message:
         param, details = next(iter(serializer.errors.items()))
         raise errors.InvalidRequest(str(details[0]), code=f"parameter_{details[0].code}", param=param)
     return Message(kind, _start(dict(serializer.validated_data)))
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _start(fields: dict[str, Any]) -> Start:

@@ -50,14 +50,14 @@ def trickling(send: Callable[[bytes], object], piece: bytes = b"x") -> Iterator[
 
 @pytest.mark.parametrize("begun", [b"", HEAD, b"GET / HTT"])
 def test_head_that_does_not_come(server: str, settings: Settings, begun: bytes) -> None:
-    settings.REQUEST_HEAD_SECONDS = 1
+    settings.REQUEST_HEAD_SECONDS = 0.5
     with connection(server) as slow:
         slow.sendall(begun)
         refused(answer_of(slow), 408, "request_timeout")
 
 
 def test_head_that_trickles_gains_no_time(server: str, settings: Settings) -> None:
-    settings.REQUEST_HEAD_SECONDS = 1
+    settings.REQUEST_HEAD_SECONDS = 0.5
     with connection(server) as slow:
         slow.sendall(HEAD + b"X-Slow: ")
         with trickling(slow.sendall):
@@ -65,7 +65,7 @@ def test_head_that_trickles_gains_no_time(server: str, settings: Settings) -> No
 
 
 def test_second_request_of_a_connection_has_its_time_too(server: str, settings: Settings) -> None:
-    settings.REQUEST_HEAD_SECONDS = 1
+    settings.REQUEST_HEAD_SECONDS = 0.5
     with connection(server) as slow:
         slow.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         assert slow.recv(65_536).startswith(b"HTTP/1.1 200")
@@ -86,7 +86,7 @@ def test_many_slow_clients_hold_nobody_up(server: str, anonymous: Client, settin
 
 @pytest.mark.parametrize("length", [b"Content-Length: 1000\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n"])
 def test_body_that_trickles(server: str, settings: Settings, length: bytes) -> None:
-    settings.REQUEST_BODY_SECONDS = 1
+    settings.REQUEST_BODY_SECONDS = 0.5
     piece = b" " if length.startswith(b"Content") else b"1\r\n \r\n"
     with connection(server) as slow:
         slow.sendall(HEAD + length)
@@ -97,7 +97,7 @@ def test_body_that_trickles(server: str, settings: Settings, length: bytes) -> N
 
 
 def test_upload_that_trickles(tenant: Tenant, settings: Settings) -> None:
-    settings.REQUEST_BODY_SECONDS = 1
+    settings.REQUEST_BODY_SECONDS = 0.5
     head = f"POST /api/v1/stt/transcribe HTTP/1.1\r\nHost: x\r\nx-api-key: {tenant.new_key('stt')[1]}\r\n"
     head += "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 20000000\r\n\r\n"
     part = '--b\r\nContent-Disposition: form-data; name="audio_file"; filename="a.wav"\r\n\r\n'
