@@ -187,8 +187,10 @@ def _member(row: SsoProvider, identity: Identity) -> Membership:
         user = _user(row, identity)
         if not user.is_active or user.is_superuser or user.is_staff:
             raise Refused("This account cannot be used with single sign-on.")
+    # Between the transactions: what it notes of a refusal stays.
+    policies.check_address(Actor(organization=row.organization, role=row.default_role, user=user, sso=True))
+    with transaction.atomic():
         member = Membership.objects.filter(organization=row.organization, user=user).first()
-        policies.check_address(Actor(organization=row.organization, role=row.default_role, user=user, sso=True))
         if member is None:
             role = _role(row, identity) or row.default_role
             member = Membership.objects.create(organization=row.organization, user=user, role=role)

@@ -271,6 +271,19 @@ def test_sso_only(tenant: Tenant, idp: Provider, sso: dict[str, Any]) -> None:
     error_of(owner.get("/auth/sso"), 404)
 
 
+def test_refusals_for_the_address_are_noted(tenant: Tenant, idp: Provider, sso: dict[str, Any]) -> None:
+    SecurityPolicy.objects.update_or_create(
+        organization=tenant.organization, defaults={"networks": ["192.0.2.0/24"]}
+    )  # fmt: skip
+    _, answer = come_back(tenant)
+    assert answer.status_code == 403
+    refusals = AuditEntry.objects.filter(organization=tenant.organization, action="auth.address_refused")
+    assert refusals.count() == 1
+    assert not SsoIdentity.objects.filter(
+        organization=tenant.organization, user__memberships__organization=tenant.organization
+    ).exists()
+
+
 def test_domain_of_two_leads_to_neither(
     tenant: Tenant, other_tenant: Tenant, idp: Provider, sso: dict[str, Any], domain: str
 ) -> None:
