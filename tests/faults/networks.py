@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +56,7 @@ class Machine:
 @contextmanager
 def machines(count: int) -> Iterator[list[Machine]]:
     """Always removed. Skips the test where the kernel, or the lack of rights, does not allow them."""
+    _remove_left_over()
     made = [Machine() for _ in range(count)]
     try:
         for machine in made:
@@ -67,5 +70,14 @@ def machines(count: int) -> Iterator[list[Machine]]:
             machine.remove()
 
 
-def _ip(*arguments: str) -> None:
-    subprocess.run([_IP, *arguments], check=True, capture_output=True, text=True)
+def _remove_left_over() -> None:
+    """Those of tests that were killed have the addresses that these are to have."""
+    with suppress(subprocess.CalledProcessError, FileNotFoundError):
+        for line in _ip("netns", "list").splitlines():
+            of_test = re.match(r"speech(\d+)-\d+", line)
+            if of_test and not Path(f"/proc/{of_test[1]}").exists():
+                _ip("netns", "delete", of_test[0])
+
+
+def _ip(*arguments: str) -> str:
+    return subprocess.run([_IP, *arguments], check=True, capture_output=True, text=True).stdout
