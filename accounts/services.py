@@ -152,7 +152,8 @@ def create_api_key(
             last4=new.last4,
             digest=new.digest,
         )
-        audit.record(actor=actor, action="api_key.created", target=row, scopes=scopes, owner=str(service_account or ""))
+        owner = {"owner": str(service_account)} if service_account else {}
+        audit.record(actor=actor, action="api_key.created", target=row, scopes=scopes, **owner)
     return row, new.key
 
 

@@ -190,6 +190,7 @@ def test_every_object_route_is_tried() -> None:
         "lexicon_id": "lexicon",
         "defaults_id": "voice_defaults",
         "voice_id": "voice",
+        "account_id": "service_account",
     }
     for path, callback in routes().items():
         for method in methods(callback):

@@ -27,7 +27,8 @@ def test_key(tenant: Tenant, anonymous: Client, header: str) -> None:
     value = key if header == "x-api-key" else f"Bearer {key}"
     body = anonymous.get("/auth/me", headers={header: value}).json()
     assert body["type"] == "api_key"
-    assert body["api_key"] == {"id": str(row.id), "name": "tests", "prefix": row.prefix}
+    shown = {"id": str(row.id), "name": "tests", "prefix": row.prefix, "service_account": None}
+    assert body["api_key"] == shown
     assert (body["user"], body["role"], body["scopes"]) == (None, "developer", ["stt"])
 
 

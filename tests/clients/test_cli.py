@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -60,10 +61,11 @@ def run(environment: None, capfdbinary: pytest.CaptureFixture[bytes], monkeypatc
 
 
 def process(*arguments: object, **options: object) -> subprocess.Popen:
-    """A command as people start it."""
+    """A command as people start it: also where these tests run in the background, which ignores Ctrl-C."""
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     env = {**os.environ, "PYTHONPATH": str(ROOT / "clients" / "python" / "src")}
     command = [sys.executable, "-m", "speech_client", *map(str, arguments)]
-    return subprocess.Popen(command, env=env, **options)  # type: ignore[call-overload]
+    return subprocess.Popen(command, env=env, preexec_fn=heed, **options)  # type: ignore[call-overload]  # noqa: PLW1509
 
 
 def test_says(run: Run, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def _speak_and_hear(page: Page) -> None:
     _go(page, "Text to speech")
     page.get_by_role("textbox", name="Text").fill(SAID)
     page.get_by_role("button", name="Speak", exact=True).click()
-    until(page, "document.querySelector('[data-audio]').duration > 1")
+    until(page, "document.querySelector('[data-audio]')?.duration > 1")
     page.get_by_role("link", name="Download").wait_for()
     until(page, "!document.querySelector('[data-audio]').paused || document.querySelector('[data-audio]').ended")
     until(page, "document.querySelector('[data-audio]').currentTime > 0.2")  # it plays

@@ -205,6 +205,7 @@ def test_catalogue_is_searched_and_gives_the_command(tenant: Tenant, chromium: C
 
 def test_evaluations_stand_side_by_side(tenant: Tenant, chromium: Chromium) -> None:
     rows = ModelVersion.objects.filter(name="pocketsphinx-en-us")
+    ModelVersion.objects.update(results=[])
     page = chromium.sign_in(tenant, "viewer")
     page.goto("/dashboard/models/evaluations")
     check(page, "models-compare-empty")

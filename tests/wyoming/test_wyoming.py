@@ -186,10 +186,10 @@ def test_an_organisation_a_port(wyoming: Wyoming, home: Tenant, neighbour: Tenan
         ([SynthesizeStart(), SynthesizeStart()], "already_started"),
     ],
 )
-def test_what_cannot_be_done_is_said(wyoming: Wyoming, said: list[Any], code: str) -> None:
+def test_what_cannot_be_done_is_said(wyoming: Wyoming, home: Tenant, said: list[Any], code: str) -> None:
     events = [event for event in talk(wyoming.uris[0], *said, until="") if event.type == "error"]
     assert refused(events) == code
-    wait_for(lambda: not TtsJob.objects.filter(status__in=UNFINISHED).exists())
+    wait_for(lambda: not TtsJob.objects.filter(organization=home.organization, status__in=UNFINISHED).exists())
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_revoked_key_closes_its_port(wyoming: Wyoming, neighbour: Tenant) -> N
     assert refused(talk(wyoming.uris[1], Synthesize(text="Hi."), until="")) == "api_key_invalid"
 
 
-def test_says_what_was_heard_when_it_is_stopped(wyoming: Wyoming) -> None:
+def test_says_what_was_heard_when_it_is_stopped(wyoming: Wyoming, home: Tenant) -> None:
     """The last test: the process ends."""
 
     async def speak() -> list[Event]:
@@ -274,7 +274,7 @@ def test_says_what_was_heard_when_it_is_stopped(wyoming: Wyoming) -> None:
     events = asyncio.run(speak())
     assert events[-2].data["text"]
     assert wyoming.process.wait(30) == 0, wyoming.output.read_text()
-    assert not SttJob.objects.filter(status__in=UNFINISHED).exists()
+    assert not SttJob.objects.filter(organization=home.organization, status__in=UNFINISHED).exists()
     assert "Traceback" not in wyoming.output.read_text(), wyoming.output.read_text()[-6000:]
 
 
