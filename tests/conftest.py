@@ -17,6 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import prepared
+from tests.platform_process import LIMITS
+
 ROOT = Path(__file__).resolve().parent.parent
 OWNED_AUDIO = ROOT / "tests" / "audio"
 PASSWORD = "correct horse battery"
@@ -56,12 +59,16 @@ def database(django_test_environment: None, django_db_blocker: Any) -> Iterator[
     Tests share it, each in an organisation of its own: isolation between tenants is what the platform promises, and
     nothing is rolled back under a server that works in other threads.
     """
+    from django.conf import settings
     from django.db import connection
     from django.test.utils import setup_databases, teardown_databases
 
     from models_registry import runtime
     from models_registry.services import register_embedded
 
+    if not settings.DATABASE_URL:
+        prepared.copy_to(connection.settings_dict["EMBEDDED_DATA_DIR"])
+        connection.settings_dict["TEST"]["TEMPLATE"] = prepared.MIGRATED
     with django_db_blocker.unblock():
         created = setup_databases(verbosity=0, interactive=False)
         register_embedded()
@@ -105,7 +112,9 @@ class Client(httpx.Client):
     def __init__(self, server: str, headers: dict[str, str] | None = None) -> None:
         number = next(_addresses)
         address = f"10.{number // 65536}.{number // 256 % 256}.{number % 256}"
-        super().__init__(timeout=120, headers={"X-Forwarded-For": address, **(headers or {})}, trust_env=False)
+        super().__init__(
+            timeout=120, headers={"X-Forwarded-For": address, **(headers or {})}, trust_env=False, limits=LIMITS
+        )
         self._server = server
 
     def request(self, method: str, url: str, **kwargs: Any) -> httpx.Response:  # type: ignore[override]

@@ -20,6 +20,17 @@ DATA_DIR = Path(tempfile.mkdtemp(prefix="speech-tests-"))
 # Registered before the embedded PostgreSQL registers its own end, and so run after it.
 atexit.register(shutil.rmtree, DATA_DIR, ignore_errors=True)
 
+
+def _shared() -> Path:
+    """The same folder in all processes of a run: they inherit the variable from the first, which removes it."""
+    if "TESTS_SHARED_DIR" not in os.environ:
+        os.environ["TESTS_SHARED_DIR"] = tempfile.mkdtemp(prefix="speech-tests-shared-")
+        atexit.register(shutil.rmtree, os.environ["TESTS_SHARED_DIR"], ignore_errors=True)
+    return Path(os.environ["TESTS_SHARED_DIR"])
+
+
+SHARED = _shared()
+
 os.environ.update(
     DJANGO_SETTINGS_MODULE="config.settings",
     ENV_FILE=os.devnull,

@@ -18,6 +18,9 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 60
+LIMITS = httpx.Limits(max_connections=100)
+"""For clients that many threads share: all connections may stay open. httpcore closes surplus ones even when it has
+just given them to a request of another thread, which then fails or hangs (encode/httpcore#1110)."""
 
 
 def free_port() -> int:
@@ -71,8 +74,15 @@ class Platform:
 
 
 @contextmanager
-def running(data_dir: Path, *, port: int | None = None, **variables: str) -> Iterator[Platform]:
-    """Ready to serve; stopped at the end if it still runs."""
+def running(data_dir: Path, *, port: int | None = None, first: bool = False, **variables: str) -> Iterator[Platform]:
+    """Ready to serve; stopped at the end if it still runs.
+
+    first: it makes its database itself, as its first start on a machine does, which takes seconds.
+    """
+    if not (first or "DATABASE_URL" in variables or (data_dir / "postgres").exists()):
+        from tests import prepared
+
+        prepared.copy_to(data_dir / "postgres")
     port = port or free_port()
     output = data_dir.parent / f"{data_dir.name}.{port}.{time.monotonic_ns()}.log"
     command = [sys.executable, "manage.py", "serve"]

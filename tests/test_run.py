@@ -29,7 +29,7 @@ def test_life_of_a_server(tmp_path: Path, client: httpx.Client) -> None:
     data_dir = tmp_path / "data"
 
     # A first start makes everything, and says how to get in.
-    with running(data_dir) as first:
+    with running(data_dir, first=True) as first:
         greeting = first.output.read_text()
         assert f":{first.url.rsplit(':', 1)[1]}/api/v1/docs" in greeting
         assert "owner@acme.dev / ChangeMe123!" in greeting
@@ -54,7 +54,7 @@ def test_life_of_a_server(tmp_path: Path, client: httpx.Client) -> None:
         assert client.get(f"{second.url}/api/v1/tts/jobs").json()["count"] == 1
 
         # Another checkout runs beside it and shares nothing.
-        with running(tmp_path / "other") as other, httpx.Client(timeout=60, trust_env=False) as stranger:
+        with running(tmp_path / "other", first=True) as other, httpx.Client(timeout=60, trust_env=False) as stranger:
             assert other.log_in(stranger).status_code == 200
             listener = _speaking(other, stranger)
             assert stranger.get(f"{other.url}/api/v1/tts/jobs").json()["count"] == 0
@@ -142,7 +142,7 @@ def test_seed_is_idempotent_and_warns_about_the_password(tmp_path: Path) -> None
 
 def test_seed_can_be_chosen(tmp_path: Path) -> None:
     own = {"SEED_ORGANIZATION": "My Company", "SEED_EMAIL": "me@my.example", "SEED_PASSWORD": "quite another one"}
-    with running(tmp_path / "data", **own) as platform, httpx.Client(timeout=60, trust_env=False) as client:
+    with running(tmp_path / "data", first=True, **own) as platform, httpx.Client(timeout=60, trust_env=False) as client:
         body = {"email": "me@my.example", "password": "quite another one"}
         answer = client.post(f"{platform.url}/api/v1/auth/login", json=body)
         assert answer.json()["organization"]["slug"] == "my-company"

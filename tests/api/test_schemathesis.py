@@ -28,7 +28,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "30"))
 OPERATIONS = [
     (method, path)
     for path, callback in sorted(routes().items())

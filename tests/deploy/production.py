@@ -124,7 +124,7 @@ def production(folder: Path) -> Iterator[Production]:
 
 def _beside_it(folder: Path, stack: ExitStack) -> Production:
     """What the platform stands on, and its settings: secrets in files."""
-    postgres = stack.enter_context(running_postgres(folder / "postgres"))
+    postgres = stack.enter_context(running_postgres(folder / "postgres", empty=True))
     redis = Redis(folder)
     stack.callback(redis.stop)
     store = Store()

