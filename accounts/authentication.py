@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from django.db.models import Q, QuerySet
@@ -13,7 +14,7 @@ from rest_framework.request import Request
 
 from accounts import keys, policies, tokens
 from accounts.actors import Actor
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, Organization, User
 from common import context, errors, ratelimit
 from common.network import client_address
 
@@ -72,8 +73,8 @@ def actor_of_key(key: str) -> Actor:
 
 
 def key_rows() -> QuerySet[ApiKey]:
-    """Keys of active organisations, with what decides about them: limits and policies need no query of their own."""
-    related = ("organization__quota", "organization__security_policy", "service_account")
+    """Keys of active organisations, with what holds for their requests: that needs no query of its own."""
+    related = (*Organization.settings("organization__"), "service_account")
     return ApiKey.objects.select_related(*related).filter(organization__is_active=True)
 
 
@@ -83,6 +84,18 @@ def actor_of_key_row(row: ApiKey | None) -> Actor:
         raise errors.NotAuthenticated("The API key is not valid.", code="api_key_invalid")
     _touch(row)
     return Actor(organization=row.organization, role=row.role, api_key=row)
+
+
+def renewed(actor: Actor) -> Actor:
+    """With the organisation and its settings as they are now: for who acts long after it was admitted, on a socket.
+
+    Raises NotAuthenticated where the organisation has been closed since.
+    """
+    rows = Organization.objects.filter(id=actor.organization.id, is_active=True)
+    organization = rows.select_related(*Organization.settings()).first()
+    if organization is None:
+        raise errors.NotAuthenticated("The organisation is not active any more.", code="organization_inactive")
+    return replace(actor, organization=organization)
 
 
 def _actor_of_token(token: str) -> Actor:

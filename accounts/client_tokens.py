@@ -21,7 +21,7 @@ from django.core import signing
 from accounts import policies, tokens
 from accounts.actors import ROLE_RANKS, Actor
 from accounts.authentication import key_rows
-from accounts.models import Membership, Role
+from accounts.models import Membership, Organization, Role
 from common import errors
 
 MARK = "ct_"
@@ -131,7 +131,7 @@ def _actor_of_login(session_id: str) -> Actor | None:
 
 def _actor_of_member(name: str) -> Actor | None:
     user_id, _, organization_id = name.partition("@")
-    related = ("user__two_factor", "organization__quota", "organization__security_policy")
+    related = (*Organization.settings("organization__"), "user__two_factor")
     rows = Membership.objects.select_related(*related).filter(
         user_id=user_id, organization_id=organization_id, user__is_active=True, organization__is_active=True
     )

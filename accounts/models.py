@@ -51,6 +51,14 @@ class Organization(Identified):
     def __str__(self) -> str:
         return self.name
 
+    @staticmethod
+    def settings(prefix: str = "") -> tuple[str, ...]:
+        """For `select_related`: the rows that hold for all of its requests, to be read in the one query for a
+        credential. prefix: of the organisation's place, such as `membership__organization__`."""
+        return tuple(
+            f"{prefix}{row}" for row in ("quota", "security_policy", "speech_defaults", "transcription_defaults")
+        )
+
 
 class SecurityPolicy(OrganizationOwned):
     """What an organisation demands of credentials; without a row, nothing beyond what holds for everybody.

@@ -8,7 +8,7 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from accounts.actors import Actor
-from accounts.models import ApiKey, Invitation, Membership, ServiceAccount, User
+from accounts.models import ApiKey, Invitation, Membership, Organization, ServiceAccount, User
 from common.access import get_owned, owned_by
 
 
@@ -49,8 +49,8 @@ def get_invitation(*, actor: Actor, invitation_id: uuid.UUID) -> Invitation:
 
 
 def list_memberships(*, user: User) -> QuerySet[Membership]:
-    """The organisations that the person can act in, by name."""
-    rows = Membership.objects.select_related("organization__security_policy").filter(
+    """The organisations that the person can act in, with their settings, by name."""
+    rows = Membership.objects.select_related(*Organization.settings("organization__")).filter(
         user=user, organization__is_active=True
     )
     return rows.order_by("organization__name", "created_at")

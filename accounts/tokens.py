@@ -17,7 +17,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from accounts import policies
-from accounts.models import LoginSession, Membership
+from accounts.models import LoginSession, Membership, Organization
 from common import errors
 
 SESSION_CLAIM = "sid"
@@ -71,9 +71,8 @@ def session_of_access_token(token: str) -> LoginSession:
 
 
 def live_sessions() -> QuerySet[LoginSession]:
-    """Log-ins that have not ended, with their member, user and organisation (and its limits and policy)."""
-    related = ("membership__user__two_factor", "membership__organization__quota",
-               "membership__organization__security_policy")  # fmt: skip
+    """Log-ins that have not ended, with their member, user and organisation (and its settings)."""
+    related = (*Organization.settings("membership__organization__"), "membership__user__two_factor")
     return LoginSession.objects.select_related(*related).filter(
         revoked_at=None, membership__user__is_active=True, membership__organization__is_active=True
     )

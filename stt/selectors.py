@@ -33,7 +33,8 @@ def get_job(*, actor: Actor, job_id: uuid.UUID) -> SttJob:
 
 
 def get_defaults(*, actor: Actor) -> TranscriptionDefaults | None:
-    return owned_by(actor, TranscriptionDefaults).first()
+    """No query where the organisation was read with its settings, as by its credential."""
+    return getattr(actor.organization, "transcription_defaults", None)
 
 
 def segments(transcription: Transcription) -> tuple[Segment, ...]:

@@ -206,6 +206,7 @@ def save_defaults(*, actor: Actor, changes: dict[str, Any]) -> TranscriptionDefa
     with transaction.atomic():
         row, _ = TranscriptionDefaults.objects.update_or_create(organization=actor.organization, defaults=changes)
         audit.record(actor=actor, action="stt_defaults.changed", changes=changes)
+    actor.organization.transcription_defaults = row
     return row
 
 

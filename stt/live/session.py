@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection
 
 from accounts.actors import Actor
+from accounts.authentication import renewed
 from analytics import quota
 from analytics.services import Metered
 from common import errors, storage
@@ -180,6 +181,7 @@ def open_job(*, actor: Actor, options: dict[str, Any], session_id: uuid.UUID | N
     Raises `ml.errors.InvalidRequest` and its kinds, QuotaExceeded where nothing is left, RateLimited where too many of
     the organisation's jobs run; then there is no job.
     """
+    actor = renewed(actor)
     wanted = services.with_defaults(actor=actor, options=options)
     services.verify(wanted)
     quota.require_left(actor.organization, SttJob.task)

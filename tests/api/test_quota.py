@@ -380,9 +380,8 @@ def test_unlimited_organization_costs_no_query(tenant: Tenant) -> None:
     plain = queries()
     tables = ("quotaperiod", "reservation", IdempotencyRecord._meta.db_table)
     assert not [sql for sql in plain if any(table in sql for table in tables)]
-    # The key; the organisation's defaults, lexicons and what it wants of the voice; the job; its end, which is a
-    # transaction of two statements.
-    assert len([sql for sql in plain if sql.split()[0] in ("SELECT", "INSERT", "UPDATE")]) == 7, plain
+    # The key; the job; its end, which is a transaction of two statements.
+    assert len([sql for sql in plain if sql.split()[0] in ("SELECT", "INSERT", "UPDATE")]) == 4, plain
 
 
 def test_state_without_limits(tenant: Tenant) -> None:

@@ -8,7 +8,11 @@ from common.models import OrganizationOwned
 
 
 class SpeechDefaults(OrganizationOwned):
-    """Empty: the platform's own. What belongs to one voice alone is in `VoiceDefaults`."""
+    """Empty: the platform's own. What belongs to one voice alone is in `VoiceDefaults`.
+
+    Credentials are looked up together with it, and it says whether default lexicons and voices' defaults are worth
+    asking for: triggers of the database keep that true, whoever writes (`tts/migrations/0007_speech_flags.py`).
+    """
 
     organization = models.OneToOneField(
         "accounts.Organization", on_delete=models.CASCADE, related_name="speech_defaults"
@@ -16,6 +20,9 @@ class SpeechDefaults(OrganizationOwned):
     voice = models.CharField(max_length=100, blank=True, help_text="An id of GET /tts/voices.")
     language = models.CharField(max_length=35, blank=True, help_text="BCP-47; for requests without a voice.")
     format = models.CharField(max_length=16, blank=True)
+
+    has_default_lexicons = models.BooleanField(default=False, db_default=False, editable=False)
+    has_voice_defaults = models.BooleanField(default=False, db_default=False, editable=False)
 
     class Meta:
         app_label = "tts"

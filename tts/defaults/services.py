@@ -9,7 +9,6 @@ from django.db import transaction
 from accounts.actors import Actor
 from audit import services as audit
 from common import errors
-from common.access import owned_by
 from ml import audio
 from ml.types import SynthesisOptions
 from tts.defaults.models import SpeechDefaults
@@ -19,7 +18,8 @@ FIELDS = ("voice", "language", "format")
 
 
 def get_defaults(*, actor: Actor) -> SpeechDefaults | None:
-    return owned_by(actor, SpeechDefaults).first()
+    """No query where the organisation was read with its settings, as by its credential."""
+    return getattr(actor.organization, "speech_defaults", None)
 
 
 def save_defaults(*, actor: Actor, changes: dict[str, str]) -> SpeechDefaults:
@@ -27,17 +27,17 @@ def save_defaults(*, actor: Actor, changes: dict[str, str]) -> SpeechDefaults:
 
     Raises UnknownVoice and UnsupportedLanguage for what cannot be spoken with, InvalidRequest for another format.
     """
-    row = get_defaults(actor=actor) or SpeechDefaults(organization=actor.organization)
-    for name, value in changes.items():
-        setattr(row, name, value)
-    if row.format and row.format not in audio.CONTENT_TYPES:
+    now = get_defaults(actor=actor) or SpeechDefaults()
+    wanted = SpeechDefaults(**{name: changes.get(name, getattr(now, name)) for name in FIELDS})
+    if wanted.format and wanted.format not in audio.CONTENT_TYPES:
         raise errors.InvalidRequest(f"The format is one of {', '.join(sorted(audio.CONTENT_TYPES))}.", param="format")
-    if row.voice or row.language:
-        chosen: dict[str, Any] = _chosen(row)
+    if wanted.voice or wanted.language:
+        chosen: dict[str, Any] = _chosen(wanted)
         voices.resolve(SynthesisOptions(**chosen), organization_id=actor.organization.id)
     with transaction.atomic():
-        row.save()
+        row, _ = SpeechDefaults.objects.update_or_create(organization=actor.organization, defaults=changes)
         audit.record(actor=actor, action="tts_defaults.changed", changes=changes)
+    actor.organization.speech_defaults = row
     return row
 
 

@@ -15,6 +15,7 @@ from accounts.models import Organization
 from common import errors
 from common.access import get_owned, owned_by
 from ml.tts.lexicon import Entry, Lexicon
+from tts.defaults.models import SpeechDefaults
 from tts.lexicons.models import PronunciationLexicon, VoiceDefaults
 
 
@@ -31,10 +32,16 @@ def list_voice_defaults(*, actor: Actor) -> QuerySet[VoiceDefaults]:
 
 
 def find_voice_defaults(*, organization: Organization, voice_id: str) -> VoiceDefaults | None:
+    """No query where the organisation has none and was read with its settings."""
+    if not _speech_defaults(organization).has_voice_defaults:
+        return None
     return VoiceDefaults.objects.filter(organization=organization, voice=voice_id).first()
 
 
 def default_ids(organization: Organization) -> list[str]:
+    """No query where the organisation has none and was read with its settings."""
+    if not _speech_defaults(organization).has_default_lexicons:
+        return []
     rows = PronunciationLexicon.objects.filter(organization=organization, is_default=True)
     return [str(row) for row in rows.values_list("id", flat=True)]
 
@@ -64,6 +71,10 @@ def entry_of(fields: dict[str, Any]) -> Entry:
 
 def entries_of(lexicon: PronunciationLexicon) -> list[Entry]:
     return [entry_of({**fields, "language": fields["language"] or lexicon.language}) for fields in lexicon.entries]
+
+
+def _speech_defaults(organization: Organization) -> SpeechDefaults:
+    return getattr(organization, "speech_defaults", None) or SpeechDefaults()
 
 
 @functools.lru_cache(maxsize=64)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from django.conf import settings
 
 from accounts.actors import Actor
+from accounts.authentication import renewed
 from analytics import quota
 from analytics.quota import Amounts
 from analytics.services import Metered
@@ -233,8 +234,9 @@ def open_session(*, actor: Actor, start: Start, cancel: Interrupt) -> SpeechSess
     """A session whose job row says that it runs. Setting `cancel` stops the computing; the job's deletion sets it.
 
     Raises `ml.errors.InvalidRequest` and its kinds, QuotaExceeded where nothing is left, RateLimited where too many of
-    the organization's jobs run; then there is no job.
+    the organisation's jobs run; then there is no job.
     """
+    actor = renewed(actor)
     quota.require_left(actor.organization, TtsJob.task)
     narrator = _narrator(actor, start)
     voice = narrator.voice

@@ -21,6 +21,7 @@ from django.conf import settings as django_settings
 from rest_framework.exceptions import ValidationError
 
 from accounts.actors import Access
+from accounts.authentication import renewed
 from accounts.authentication import credential_of
 from accounts.models import Role
 from common import errors
@@ -125,8 +126,8 @@ class RealtimeSocket(Socket):
 
     def _verify(self, wanted: Settings) -> None:
         """Raises what says that it cannot be done."""
-        options = services.with_defaults(actor=self.actor, options=wanted.start(actor=self.actor).options)
-        services.verify(options)
+        actor = renewed(self.actor)
+        services.verify(services.with_defaults(actor=actor, options=wanted.start(actor=actor).options))
 
     def _session(self) -> dict[str, Any]:
         shown = self._settings.to_json() if self._shape == "ga" else self._settings.to_beta_json()
