@@ -21,8 +21,7 @@ from django.conf import settings as django_settings
 from rest_framework.exceptions import ValidationError
 
 from accounts.actors import Access
-from accounts.authentication import renewed
-from accounts.authentication import credential_of
+from accounts.authentication import credential_of, renewed
 from accounts.models import Role
 from common import errors
 from common.api import error_response
