@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -19,8 +20,8 @@ from models_registry.models import EvaluationManifest, ModelTask, ModelVersion, 
 from models_registry.rollouts import Override, Terms
 
 
-class RolloutActions(BaseCommand):
-    """Of the command `models`."""
+class RolloutActions(BaseCommand, abc.ABC):
+    """Of the command `models`, which knows how to wait for the processes that serve."""
 
     def _promote(self, options: dict[str, Any]) -> None:
         if options["force"] and not options["reason"]:
@@ -108,13 +109,13 @@ class RolloutActions(BaseCommand):
         for row in EvaluationManifest.objects.select_related("organization").order_by("created_at"):
             self.stdout.write(f"{row.organization.slug if row.organization else 'the installation'}: {row.path}")
 
-    # Of the command itself.
-
+    @abc.abstractmethod
     def _await(self, rows: list[ModelVersion], options: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Until the processes that serve have followed."""
 
+    @abc.abstractmethod
     def _shows_progress(self, options: dict[str, Any]) -> bool:
-        raise NotImplementedError
+        """Whether somebody looks on."""
 
 
 def _terms(options: dict[str, Any]) -> Terms | None:

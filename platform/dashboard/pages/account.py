@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import uuid
 from typing import Any
 
@@ -142,7 +143,7 @@ class TwoFactorPage(AccountPage):
         return self.show("two_factor", fields, form)
 
 
-class WithPassword(AccountPage):
+class WithPassword(AccountPage, abc.ABC):
     """Something about the second factor that needs the password; wrong ones are told with a toast."""
 
     http_method_names = ["post", "options"]  # noqa: RUF012  (Django's way)
@@ -151,8 +152,9 @@ class WithPassword(AccountPage):
         check_password(request, user=self.person, password=request.POST.get("password", "")[:200])
         return self.act()
 
+    @abc.abstractmethod
     def act(self) -> HttpResponse:
-        raise NotImplementedError
+        """What the password was asked for."""
 
 
 @method_decorator(sensitive_post_parameters(), name="dispatch")

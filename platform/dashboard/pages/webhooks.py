@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import json
 import uuid
 from typing import Any
@@ -103,7 +104,7 @@ def _form_of(row: WebhookEndpoint) -> WebhookForm:
     return WebhookForm(initial={name: getattr(row, name) for name in ("url", "description", "events")})
 
 
-class WebhookAction(Action):
+class WebhookAction(Action, abc.ABC):
     """An action on one webhook."""
 
     role = Role.ADMIN
@@ -111,8 +112,9 @@ class WebhookAction(Action):
     def post(self, request: HttpRequest, webhook_id: uuid.UUID) -> HttpResponse:
         return self.act(request, selectors.get_endpoint(actor=self.actor, webhook_id=webhook_id))
 
+    @abc.abstractmethod
     def act(self, request: HttpRequest, row: WebhookEndpoint) -> HttpResponse:
-        raise NotImplementedError
+        """Does it to `row`."""
 
 
 class WebhookTest(WebhookAction):
