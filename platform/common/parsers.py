@@ -24,7 +24,7 @@ class JSONParser(BaseJSONParser):
     ) -> Any:
         body = stream.read()
         try:
-            data = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+            data = json.loads(body.decode("utf-8"), parse_constant=refuse_constant)
             if _ESCAPED_SURROGATE.search(body):
                 json.dumps(data, ensure_ascii=False).encode("utf-8")
         except RecursionError:
@@ -36,5 +36,6 @@ class JSONParser(BaseJSONParser):
         return data
 
 
-def _refuse_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """For `json.loads`, which would take NaN and Infinity."""
     raise ValueError(f"{name} is not a number in JSON")

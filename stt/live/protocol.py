@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rest_framework import serializers
 
-from common import errors
 from common.serializers import StrictSerializer
 from ml.audio.stream import ENCODINGS, MAX_RATE, MIN_RATE
 from ml.stt import live
 from ml.types import Word
+from sockets import messages
 from stt.live.listening import Start
 
 MAX_HOTWORDS = 200
@@ -64,27 +63,8 @@ class Message:
 
 def parse(text: str) -> Message:
     """Raises InvalidRequest for what is no message of this protocol."""
-    try:
-        raw = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise errors.InvalidRequest("The message is not valid JSON.", code="malformed_message") from None
-    kind = raw.pop("type", None) if isinstance(raw, dict) else None
-    if kind in CONTROLS:
-        return Message(kind)
-    if kind != "start":
-        known = ", ".join(("start", *CONTROLS))
-        raise errors.InvalidRequest(
-            f"A message is an object whose type is one of {known}.", code="unknown_message", param="type"
-        )
-    serializer = StartSerializer(data=raw)
-    if not serializer.is_valid():
-        param, details = next(iter(serializer.errors.items()))
-        raise errors.InvalidRequest(str(details[0]), code=f"parameter_{details[0].code}", param=param)
-    return Message(kind, _start(dict(serializer.validated_data)))
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number in JSON")
+    kind, fields = messages.read(text, ("start", *CONTROLS))
+    return Message(kind, _start(messages.validated(StartSerializer, fields)) if kind == "start" else None)
 
 
 def _start(fields: dict[str, Any]) -> Start:

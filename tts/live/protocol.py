@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from rest_framework import serializers
 
-from common import errors
 from common.serializers import StrictSerializer
 from ml.types import SynthesisOptions
+from sockets import messages
 from tts.api import SpeechOptionsSerializer
 
 
@@ -70,23 +69,5 @@ _SERIALIZERS: dict[str, type[StrictSerializer]] = {
 
 def parse(text: str) -> Message:
     """Raises InvalidRequest for what is no message of this protocol."""
-    try:
-        raw = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise errors.InvalidRequest("The message is not valid JSON.", code="malformed_message") from None
-    kind = raw.pop("type", None) if isinstance(raw, dict) else None
-    serializer_class = _SERIALIZERS.get(kind) if isinstance(kind, str) else None
-    if serializer_class is None:
-        known = ", ".join(_SERIALIZERS)
-        raise errors.InvalidRequest(
-            f"A message is an object whose type is one of {known}.", code="unknown_message", param="type"
-        )
-    serializer = serializer_class(data=raw)
-    if not serializer.is_valid():
-        param, details = next(iter(serializer.errors.items()))
-        raise errors.InvalidRequest(str(details[0]), code=f"parameter_{details[0].code}", param=param)
-    return Message(str(kind), serializer.validated_data)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number in JSON")
+    kind, fields = messages.read(text, _SERIALIZERS)
+    return Message(kind, messages.validated(_SERIALIZERS[kind], fields))
