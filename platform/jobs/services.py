@@ -198,6 +198,25 @@ def end_without_result(
     return _end(job, write, patience_seconds)
 
 
+def end_session(job: Job, error: BaseException | None, *, metered: usage.Metered) -> None:
+    """Ends the job of a live session that came to no end of its own: as failed by `error`, or else as cancelled,
+    because the client left. metered: what was done until then is billed."""
+    status, code, message = _end_of(error)
+    if not end_without_result(job, status=status, code=code, message=message, metered=metered):
+        end_cancelled(job)  # somebody else cancelled it: what was done is billed all the same
+
+
+def _end_of(error: BaseException | None) -> tuple[str, str, str]:
+    """Status, code and message."""
+    if error is None:
+        return JobStatus.CANCELLED, "client_disconnected", "The client left before the end."
+    if isinstance(error, Cancelled):
+        return JobStatus.CANCELLED, "cancelled", "The job was cancelled."
+    if isinstance(error, errors.ApiError | MlError):
+        return JobStatus.FAILED, error.code, error.message
+    return JobStatus.FAILED, "internal_error", "A fault of the server."
+
+
 def cancel(job: Job, *, actor: Actor | None) -> bool:
     """Cancels a job that has not ended; False when it had. Whoever computes it stops, and bills what was done."""
     rows = type(job)._default_manager.filter(id=job.id)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -23,12 +22,11 @@ from analytics import quota
 from analytics.services import Metered
 from common import errors, storage
 from jobs import services as jobs
-from jobs.models import JobStatus
 from jobs.monitor import monitor
-from ml.errors import Cancelled, MlError
 from ml.stt import live
 from ml.types import AudioQuality, Segment, TranscriptionOptions
 from retention import services as retention
+from sockets.places import Limits, Places
 from stt import services
 from stt.live.recording import Recording
 from stt.models import AudioFile, SttJob, Transcription
@@ -141,9 +139,7 @@ class LiveJob:
                 return
             self._ended = True
         self._note_result()
-        status, code, message = _end_of(error)
-        if not jobs.end_without_result(self.job, status=status, code=code, message=message, metered=self._metered()):
-            jobs.end_cancelled(self.job)  # somebody else cancelled it: what was heard is billed all the same
+        jobs.end_session(self.job, error, metered=self._metered())
         retention.forget_at_once(job=self.job, organization=self.job.organization)
 
     def _note_result(self) -> None:
@@ -200,45 +196,11 @@ def _used() -> errors.PermissionDenied:
     return errors.PermissionDenied("This client token has been used.", code="client_token_used")
 
 
-def _end_of(error: BaseException | None) -> tuple[str, str, str]:
-    """Status, code and message of a job that ends without `stop`."""
-    if error is None:
-        return JobStatus.CANCELLED, "client_disconnected", "The client left before the end."
-    if isinstance(error, Cancelled):
-        return JobStatus.CANCELLED, "cancelled", "The job was cancelled."
-    if isinstance(error, errors.ApiError | MlError):
-        return JobStatus.FAILED, error.code, error.message
-    return JobStatus.FAILED, "internal_error", "A fault of the server."
-
-
 # ── How many ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Places:
-    """Sessions of this process. Only the event loop's thread counts them."""
-
-    def __init__(self) -> None:
-        self._taken: Counter[str] = Counter()
-
-    def take(self, organization_id: str) -> None:
-        """Raises RateLimited."""
-        if self._taken.total() >= settings.STT_LIVE_MAX_SESSIONS:
-            raise errors.RateLimited(
-                "This server listens in as many sessions as it may; try again.",
-                code="session_limit",
-                retry_after_seconds=5,
-            )
-        most = settings.STT_LIVE_MAX_SESSIONS_PER_ORGANIZATION
-        if self._taken[organization_id] >= most:
-            raise errors.RateLimited(
-                f"The organisation may have {most} live sessions here.", code="session_limit", retry_after_seconds=5
-            )
-        self._taken[organization_id] += 1
-
-    def give_back(self, organization_id: str) -> None:
-        self._taken[organization_id] -= 1
-        if not self._taken[organization_id]:
-            del self._taken[organization_id]
+def live_limits() -> Limits:
+    return Limits(settings.STT_LIVE_MAX_SESSIONS, settings.STT_LIVE_MAX_SESSIONS_PER_ORGANIZATION)
 
 
-places = Places()
+places = Places(live_limits, does="listens", sessions="live sessions")

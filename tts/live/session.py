@@ -9,7 +9,6 @@ import logging
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -23,13 +22,12 @@ from analytics.quota import Amounts
 from analytics.services import Metered
 from common import db, errors, storage
 from jobs import services as jobs
-from jobs.models import JobStatus
 from jobs.monitor import monitor
 from ml import audio
 from ml import tts as engine
-from ml.errors import Cancelled, MlError
 from ml.types import Caller, PcmSamples
 from retention import services as retention
+from sockets.places import Limits, Places
 from tts import provenance, services
 from tts.live.protocol import Start
 from tts.models import TtsJob
@@ -196,9 +194,7 @@ class SpeechSession:
             return
         self._ended = True
         self._note_result()
-        status, code, message = _end_of(error)
-        if not jobs.end_without_result(self.job, status=status, code=code, message=message, metered=self.metered()):
-            jobs.end_cancelled(self.job)  # somebody else cancelled it: what was spoken is billed all the same
+        jobs.end_session(self.job, error, metered=self.metered())
         retention.forget_at_once(job=self.job, organization=self.job.organization)
 
     def metered(self) -> Metered:
@@ -217,17 +213,6 @@ class SpeechSession:
             "engine": round(self._engine_seconds, 4),
             "total": round(time.perf_counter() - self._started, 4),
         }
-
-
-def _end_of(error: BaseException | None) -> tuple[str, str, str]:
-    """Status, code and message of a job that ends without `stop`."""
-    if error is None:
-        return JobStatus.CANCELLED, "client_disconnected", "The client left before the end."
-    if isinstance(error, Cancelled):
-        return JobStatus.CANCELLED, "cancelled", "The job was cancelled."
-    if isinstance(error, errors.ApiError | MlError):
-        return JobStatus.FAILED, error.code, error.message
-    return JobStatus.FAILED, "internal_error", "A fault of the server."
 
 
 def open_session(*, actor: Actor, start: Start, cancel: Interrupt) -> SpeechSession:
@@ -270,31 +255,8 @@ def _narrator(actor: Actor, start: Start) -> engine.Narrator:
 # ── How many ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Places:
-    """Sessions of this process. Only the event loop's thread counts them."""
-
-    def __init__(self) -> None:
-        self._taken: Counter[str] = Counter()
-
-    def take(self, organization_id: str) -> None:
-        """Raises RateLimited."""
-        if self._taken.total() >= settings.TTS_LIVE_MAX_SESSIONS:
-            raise errors.RateLimited(
-                "This server speaks in as many sessions as it may; try again.", code="session_limit",
-                retry_after_seconds=5,
-            )  # fmt: skip
-        if self._taken[organization_id] >= settings.TTS_LIVE_MAX_SESSIONS_PER_ORGANIZATION:
-            raise errors.RateLimited(
-                f"The organisation may have {settings.TTS_LIVE_MAX_SESSIONS_PER_ORGANIZATION} speech sessions here.",
-                code="session_limit",
-                retry_after_seconds=5,
-            )
-        self._taken[organization_id] += 1
-
-    def give_back(self, organization_id: str) -> None:
-        self._taken[organization_id] -= 1
-        if not self._taken[organization_id]:
-            del self._taken[organization_id]
+def _limits() -> Limits:
+    return Limits(settings.TTS_LIVE_MAX_SESSIONS, settings.TTS_LIVE_MAX_SESSIONS_PER_ORGANIZATION)
 
 
-places = Places()
+places = Places(_limits, does="speaks", sessions="speech sessions")

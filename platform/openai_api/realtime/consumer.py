@@ -34,9 +34,10 @@ from openai_api.realtime import secrets
 from openai_api.realtime.settings import LOGPROBS, Settings, Shape, transcription_path
 from openai_api.realtime.turns import Telling, Turns
 from sockets.consumer import RESTART, Socket
+from sockets.places import Places
 from stt import services
 from stt.live.listening import Listening
-from stt.live.session import Places
+from stt.live.session import live_limits
 
 MAX_APPEND_BYTES = 10 * 1024 * 1024
 """Of sound in one event, as base64 just under what the server takes as one message (OpenAI: 15 MiB)."""
@@ -50,7 +51,7 @@ _END_SECONDS = 10.0  # for the last finals, when the client has left in good ord
 _KEY, _PROTOCOL, _BETA = "openai-insecure-api-key.", "realtime", "openai-beta.realtime-v1"
 _GONE_WELL = {1000, 1001, 1005}  # the protocol has no word of farewell
 
-connections = Places()
+connections = Places(live_limits, does="listens", sessions="live sessions")
 
 
 @dataclass(frozen=True, slots=True)
