@@ -9,8 +9,6 @@ from typing import Any, ClassVar
 
 from django.utils import timezone
 
-from accounts.actors import Access
-from accounts.models import Role
 from common.concurrency import in_thread
 from deepgram_api import errors, results
 from deepgram_api.authentication import token_of
@@ -18,8 +16,9 @@ from deepgram_api.query import LiveSerializer, Query
 from deepgram_api.results import Stream, Writing
 from deepgram_api.sound import Mixer
 from ml.stt import live
-from sockets.consumer import FAULT, NORMAL, RESTART, Socket
+from sockets.consumer import FAULT, NORMAL, RESTART
 from stt.live.listening import Listening
+from stt.live.socket import ListeningSocket
 
 POLICY = 1008
 _SUBPROTOCOLS = ("token", "bearer")
@@ -27,15 +26,11 @@ _REASONS = {"audio_undecodable": "DATA-0000", "session_idle": "NET-0001"}
 """Deepgram's, for the ends that it has a name for."""
 
 
-class ListenSocket(Socket):
+class ListenSocket(ListeningSocket):
     name = "deepgram"
-    access: ClassVar[Access] = Access(role=Role.DEVELOPER, scope="stt")
     answers_handshake: ClassVar[bool] = True
 
-    _listening: Listening | None = None
-    _telling: asyncio.Task[None] | None = None
     _mixer: Mixer | None = None
-    _failure: BaseException | None = None
     _cut = False  # the utterance under way was too long: its speaker goes on
 
     # ── The handshake ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -54,12 +49,9 @@ class ListenSocket(Socket):
         start = await in_thread(query.start, self.actor)
         if query.fields["channels"] > 1 and start.sound["encoding"] != "opus":
             self._mixer = Mixer(start.sound["encoding"], query.fields["channels"])
-        token = self.admission.token
-        self._listening = await Listening.open(
-            actor=self.actor, start=start, session_id=token.session_id if token else None
-        )
+        listening = await self._listen(start)
         self._tells_speech = query.wants("vad_events")
-        self._request_id = str(self._listening.job.job.id)
+        self._request_id = str(listening.job.job.id)
         self._created_at, self._digest = timezone.now(), hashlib.sha256()
         self._finalizing = 0  # `Finalize`s that have not been answered
         self._last: dict[str, Any] | None = None  # the newest final; while there are any, it may be the answer
@@ -175,24 +167,6 @@ class ListenSocket(Socket):
 
     async def finish(self, code: int = NORMAL, reason: str = "") -> None:
         await super().finish(code, _REASONS.get(reason, reason))
-
-    # ── The end ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def fail(self, error: BaseException) -> None:
-        self._failure = error
-        await super().fail(error)
-
-    async def drain(self) -> None:
-        if self._listening is None or self._telling is None:
-            return await super().drain()
-        self._listening.stop("draining")
-        await asyncio.wait([self._telling])
-
-    async def ended(self) -> None:
-        if self._telling is not None and self._telling is not asyncio.current_task():
-            self._telling.cancel()
-        if self._listening is not None:
-            await self._listening.close(self._failure)
 
 
 def _type_of(text: str) -> str | None:

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 
-from accounts.actors import Access
-from accounts.models import Role
 from common import errors
 from ml.stt import live
-from sockets.consumer import NORMAL, RESTART, Socket
+from sockets.consumer import NORMAL, RESTART
 from stt.live import protocol
 from stt.live.listening import Listening, Start, idle
+from stt.live.socket import ListeningSocket
 
 
-class StreamSocket(Socket):
+class StreamSocket(ListeningSocket):
     """`WS /api/v1/stt/stream`."""
 
-    access: ClassVar[Access] = Access(role=Role.DEVELOPER, scope="stt")
     name = "stt"
 
     _started_listening = False
-    _listening: Listening | None = None
-    _telling: asyncio.Task[None] | None = None
     _waiting: asyncio.Task[None] | None = None
-    _failure: BaseException | None = None
 
     async def opened(self) -> None:
         self._waiting = asyncio.create_task(self._await_start())
@@ -56,11 +51,7 @@ class StreamSocket(Socket):
         if self._started_listening:
             raise errors.InvalidRequest("The session has started already.", code="already_started", param="type")
         self._started_listening = True
-        token = self.admission.token
-        self._listening = await Listening.open(
-            actor=self.actor, start=start, session_id=token.session_id if token else None
-        )
-        self._telling = asyncio.create_task(self._tell_all(self._listening))
+        self._telling = asyncio.create_task(self._tell_all(await self._listen(start)))
 
     # ── What they are told ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -93,23 +84,10 @@ class StreamSocket(Socket):
         if not self._started_listening:
             await self.fail(idle(settings.STT_LIVE_IDLE_SECONDS))
 
-    async def fail(self, error: BaseException) -> None:
-        self._failure = error
-        await super().fail(error)
-
-    async def drain(self) -> None:
-        if self._listening is None or self._telling is None:
-            return await super().drain()
-        self._listening.stop("draining")
-        await asyncio.wait([self._telling])
-
     async def ended(self) -> None:
-        current = asyncio.current_task()
-        for task in (self._waiting, self._telling):
-            if task is not None and task is not current:
-                task.cancel()
-        if self._listening is not None:
-            await self._listening.close(self._failure)
+        if self._waiting is not None and self._waiting is not asyncio.current_task():
+            self._waiting.cancel()
+        await super().ended()
 
 
 def _ready(event: live.Ready, listening: Listening) -> dict[str, Any]:
