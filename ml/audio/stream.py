@@ -18,7 +18,8 @@ import numpy as np
 import soxr
 
 from ml import errors
-from ml.audio.decode import MEMORY_BYTES, SAMPLE_RATE, Decoder
+from ml.audio.decode import MEMORY_BYTES
+from ml.audio.decoder import SAMPLE_RATE, Decoder
 from ml.types import PcmSamples
 from ml.workers import WorkerPool
 

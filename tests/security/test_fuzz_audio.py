@@ -104,7 +104,7 @@ def test_decoder_survives_damage(seeds: dict[str, bytes], tmp_path: Path) -> Non
         before = set(worker_pool().pids())
     check()
     assert before <= set(worker_pool().pids()), "a decoder died"
-    assert workers.memory_bytes()["ml.audio.decode:Decoder"] < MEMORY_BYTES
+    assert workers.memory_bytes()["ml.audio.decoder:Decoder"] < MEMORY_BYTES
 
 
 def test_server_survives_damage(tenant: Tenant, seeds: dict[str, bytes]) -> None:
