@@ -1,4 +1,5 @@
-"""Speech by coqui-tts: VITS with one or many speakers, and XTTS, which also speaks in a voice heard in a recording.
+"""Speech by coqui-tts: VITS with one or many speakers, and (`coqui_xtts.py`) XTTS, which also speaks in a voice
+heard in a recording.
 
 A folder has Coqui's `config.json`, the weights in `model.pth` or `model.safetensors`, for XTTS `vocab.json` and maybe
 `speakers_xtts.pth`, and the files of speakers and languages that the configuration names. All of it is untrusted:
@@ -24,18 +25,19 @@ from ml import devices, errors
 from ml.artifacts import ModelFolder, ModelManifest
 from ml.tts import languages
 from ml.tts.engines import base, espeak
-from ml.tts.engines.base import Likeness, Speaker, SpeakerLatents, SynthesizerCapabilities, voices
+from ml.tts.engines.base import Likeness, Speaker, SynthesizerCapabilities, voices
 from ml.tts.engines.turns import Turns
 from ml.tts.script import Utterance
-from ml.types import PcmSamples, Samples, Voice
+from ml.types import PcmSamples, Voice
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["CoquiVits", "CoquiXtts", "capabilities", "load", "settings_of", "voices"]
+    from ml.tts.engines.coqui_xtts import CoquiXtts
 
-_SLOWEST, _FASTEST = 0.1, 8.0
-_SHORTEST_SECONDS = 0.33  # of a recording to hear a voice in; less is ignored by XTTS
+__all__ = ["CoquiModel", "CoquiVits", "capabilities", "load", "settings_of", "voices"]
+
+SLOWEST, FASTEST = 0.1, 8.0  # of speeds
 
 _SETTINGS: dict[str, tuple[type, ...]] = {
     "device": (str,),  # auto, cpu, cuda or cuda:<n>
@@ -86,6 +88,8 @@ def load(folder: ModelFolder) -> CoquiVits | CoquiXtts:
     """Raises `ModelInvalid`; `EngineUnavailable` where coqui-tts is not installed; `EngineFailed` on a full GPU."""
     settings_of(folder.manifest)
     library()
+    from ml.tts.engines.coqui_xtts import CoquiXtts
+
     try:
         return CoquiXtts(folder) if folder.manifest.format == "xtts" else CoquiVits(folder)
     except errors.MlError:
@@ -137,7 +141,7 @@ def library() -> None:
             phonemizers.DEF_LANG_TO_PHONEMIZER.setdefault(language, "espeak")
 
 
-class _Coqui:
+class CoquiModel:
     """What the two kinds of model share: one call at a time, seeded, cancelled within an operation."""
 
     def __init__(self, folder: ModelFolder) -> None:
@@ -205,7 +209,7 @@ class _Coqui:
                 raise errors.EngineFailed(f"{self._manifest.id} failed on this text: {_short(error)}") from error
 
 
-class CoquiVits(_Coqui):
+class CoquiVits(CoquiModel):
     def __init__(self, folder: ModelFolder) -> None:
         super().__init__(folder)
         from TTS.tts.configs.vits_config import VitsConfig
@@ -246,7 +250,7 @@ class CoquiVits(_Coqui):
             return np.zeros(0, dtype=np.int16)
         with self._call(cancel):
             tokens = torch.tensor([ids], device=self._device)
-            self._model.length_scale = self._length_scale / min(_FASTEST, max(_SLOWEST, speed))
+            self._model.length_scale = self._length_scale / min(FASTEST, max(SLOWEST, speed))
             made = self._model.inference(tokens, {**self._conditions[voice.id], "x_lengths": None, "durations": None})
             samples = made["model_outputs"][0, 0].float().cpu().numpy()
         return base.to_pcm(samples)
@@ -313,142 +317,11 @@ class CoquiVits(_Coqui):
         return errors.ModelInvalid(f"{self._manifest.id} has no speaker {speaker.key!r}, as {speaker.voice.id} says.")
 
 
-class CoquiXtts(_Coqui):
-    def __init__(self, folder: ModelFolder) -> None:
-        super().__init__(folder)
-        from TTS.tts.configs.xtts_config import XttsConfig
-        from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
-        from TTS.tts.models.xtts import Xtts
-
-        from ml.tts.engines import coqui_files
-
-        config = XttsConfig()
-        config.from_dict(coqui_files.config(folder, self._settings))
-        self._checked(config)
-        model = Xtts(config)
-        model.tokenizer = VoiceBpeTokenizer(
-            vocab_file=base.existing_file(folder, self._settings.get("vocab", "vocab.json"))
-        )
-        model.init_models()
-        _load_xtts(model, coqui_files.weights(folder, self._settings))
-        self._model = self._placed(model)
-        self._latents = self._known_latents(folder)
-        self._names = {voice.id: self._language(voice) for voice in self.voices()}
-
-    def speak(
-        self,
-        utterance: Utterance,
-        *,
-        speed: float = 1.0,
-        pitch: float = 0.0,
-        cancel: threading.Event | None = None,
-        likeness: Likeness | None = None,
-    ) -> PcmSamples:
-        if pitch:
-            raise errors.InvalidRequest("This model changes no pitch.", param="pitch")
-        voice_id = utterance.voice
-        heard = self._latents.get(self._speakers[voice_id].key) if likeness is None else likeness
-        if not isinstance(heard, SpeakerLatents):
-            raise errors.InvalidRequest(f"The voice {voice_id} needs a recording to speak like.", param="voice")
-        rate = min(_FASTEST, max(_SLOWEST, speed))
-        parts = [
-            self._infer(piece, self._names[voice_id], heard, rate, cancel)
-            for piece in self._pieces(utterance.text, self._names[voice_id])
-        ]
-        return base.to_pcm(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int16)
-
-    def learn(
-        self, samples: Samples, sample_rate: int, *, text: str = "", cancel: threading.Event | None = None
-    ) -> SpeakerLatents:
-        """Listens to a recording, as XTTS does with the lengths that its configuration has."""
-        import torch
-
-        config = self._model.config
-        if len(samples) < _SHORTEST_SECONDS * sample_rate:
-            raise errors.AudioEmpty(f"A recording of a voice has {_SHORTEST_SECONDS} seconds at the least.")
-        with self._call(cancel):
-            audio = torch.from_numpy(np.array(samples[: int(config.max_ref_len * sample_rate)], dtype=np.float32))
-            audio = audio[None].to(self._device)
-            conditioning = self._model.get_gpt_cond_latents(
-                audio, sample_rate, length=config.gpt_cond_len, chunk_length=config.gpt_cond_chunk_len
-            )
-            embedding = self._model.get_speaker_embedding(audio, sample_rate)
-            return SpeakerLatents(conditioning.float().cpu().numpy(), embedding.float().cpu().numpy())
-
-    def _infer(
-        self, text: str, language: str, heard: SpeakerLatents, speed: float, cancel: threading.Event | None
-    ) -> np.ndarray[Any, np.dtype[np.float32]]:
-        import torch
-
-        config, settings = self._model.config, self._settings
-        with self._call(cancel):
-            made = self._model.inference(
-                text,
-                language,
-                torch.from_numpy(heard.conditioning).to(self._device),
-                torch.from_numpy(heard.embedding).to(self._device),
-                temperature=settings.number("temperature", config.temperature, 0.01, 2.0),
-                length_penalty=config.length_penalty,
-                repetition_penalty=settings.number("repetition_penalty", config.repetition_penalty, 1.0, 20.0),
-                top_k=int(settings.number("top_k", config.top_k, 1, 1000)),
-                top_p=settings.number("top_p", config.top_p, 0.01, 1.0),
-                speed=speed,
-            )
-        return np.asarray(made["wav"], dtype=np.float32)
-
-    def _pieces(self, text: str, language: str) -> list[str]:
-        """`text`, halved at spaces until each piece has fewer tokens than the model can take."""
-        tokens = self._model.tokenizer.encode(text.strip().lower(), lang=language)
-        if len(tokens) < self._model.args.gpt_max_text_tokens:
-            return [text] if text.strip() else []
-        middle = text.rfind(" ", 1, len(text) // 2 + 1)
-        middle = len(text) // 2 if middle < 1 else middle
-        return [*self._pieces(text[:middle], language), *self._pieces(text[middle:], language)]
-
-    def _language(self, voice: Voice) -> str:
-        """XTTS' own name of the voice's language."""
-        for name in self._model.config.languages:
-            if languages.primary(name) == languages.primary(voice.language):
-                return str(name)
-        raise errors.ModelInvalid(f"{self._manifest.id} does not speak {voice.language}, as {voice.id} says.")
-
-    def _known_latents(self, folder: ModelFolder) -> dict[int | str, SpeakerLatents]:
-        """By the speaker's name, and by its position."""
-        from ml.tts.engines import coqui_files
-
-        name = self._settings.get("speakers_file", "speakers_xtts.pth")
-        if name not in folder.manifest.files:
-            if "speakers" in folder.manifest.settings:
-                raise errors.ModelInvalid(f"{folder.manifest.id} names speakers but has no {name!r}.")
-            return {}
-        stored = coqui_files.tensors(folder, name)
-        known: dict[int | str, SpeakerLatents] = {}
-        for position, (speaker, pair) in enumerate(stored.items()):
-            conditioning, embedding = (tensor.float().numpy() for tensor in pair.values())
-            known[str(speaker)] = known[position] = SpeakerLatents(conditioning, embedding)
-        for listed in self._speakers.values():
-            if listed.key not in known:
-                raise errors.ModelInvalid(f"{folder.manifest.id} has no speaker {listed.key!r}.")
-        return known
-
-
 def settings_of(manifest: ModelManifest) -> base.Settings:
     known = _FORMATS.get(manifest.format)
     if known is None:
         raise errors.ModelInvalid(f"{manifest.id}: coqui speaks no {manifest.format!r} models.")
     return base.Settings(manifest, known)
-
-
-def _load_xtts(model: Any, state: dict[str, Any]) -> None:
-    """Checkpoints of version 1 have the weights of the generating wrapper too, later ones do not."""
-    wrapped = any(name.startswith("gpt.gpt_inference.") for name in state)
-    if not wrapped:
-        model.load_state_dict(state, strict=True)
-    model.hifigan_decoder.eval()
-    model.gpt.init_gpt_for_inference(kv_cache=model.args.kv_cache)
-    if wrapped:
-        model.load_state_dict(state, strict=True)
-    model.gpt.eval()
 
 
 def _output_rate(config: Any) -> int:
