@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
 import os
 import pty
@@ -45,11 +44,14 @@ def environment(server: str, api_key: str, monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.fixture
-def run(environment: None, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in this process, in a pipe."""
+def run(environment: None, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """Runs a command in a pipe: in this process, unless it is to read `stdin`."""
 
-    def run(*arguments: object, stdin: bytes = b"") -> Outcome:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin))))
+    def run(*arguments: object, stdin: bytes | None = None) -> Outcome:
+        if stdin is not None:
+            with process(*arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+                out, err = command.communicate(stdin, timeout=60)
+            return Outcome(command.returncode, out, err)
         capfdbinary.readouterr()
         try:
             code = main([str(argument) for argument in arguments])
@@ -78,18 +80,30 @@ def test_says(run: Run, tmp_path: Path) -> None:
     assert decode(run("say", "-", "-o", "-", "-f", "flac", stdin="Grüße.".encode()).content).codec == "flac"
 
 
-def test_plays(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+def at_a_terminal(*arguments: object) -> Outcome:
+    """A command whose output a terminal shows."""
+    ours, theirs = pty.openpty()
+    try:
+        with process(*arguments, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE) as command:
+            _, told = command.communicate(timeout=60)
+        return Outcome(command.returncode, b"", told)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
+@pytest.mark.usefixtures("environment")
+def test_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = tmp_path / "heard.wav"
     monkeypatch.setenv("SPEECH_PLAYER", f"sh -c 'cat > {heard}'")
-    assert run("say", "Play this.").code == 0
+    assert at_a_terminal("say", "Play this.").code == 0
     assert decode(heard.read_bytes()).seconds > 0.3
     monkeypatch.setenv("SPEECH_PLAYER", "sh -c 'cat > /dev/null; exit 3'")
-    broken = run("say", "Play this.")
+    broken = at_a_terminal("say", "Play this.")
     assert (broken.code, broken.err) == (1, "speech: sh has failed (3)\n")
     monkeypatch.delenv("SPEECH_PLAYER")
     monkeypatch.setenv("PATH", str(tmp_path))
-    mute = run("say", "Play this.")
+    mute = at_a_terminal("say", "Play this.")
     assert mute.code == 2
     assert "there is no player here" in mute.err
 
