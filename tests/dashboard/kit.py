@@ -36,7 +36,7 @@ ARGUMENTS = [
     "--autoplay-policy=no-user-gesture-required",
 ]
 MOST_QUERIES = 20
-MOST_BYTES = 200 * 1024  # of HTML, CSS and JavaScript, as they are before compression
+MOST_BYTES = 200_000  # of HTML, CSS and JavaScript, as they are before compression
 WIDTHS = (1440, 390)
 SCHEMES = ("light", "dark")
 TIMEOUT_MS = 20_000
