@@ -59,7 +59,7 @@ HEAD_BYTES, PIECE_BYTES, UPDATE_SAMPLES = 16_000, 1600, 6400  # of live speech: 
 _USUAL_MEAN = (53.4, 10.5, -7.5, 13.6, -13.0, -1.2, -10.6, -5.9, 1.4, -3.6, 1.8, -2.3, 2.6)
 """The cepstral mean of real recordings in the features of the wheel's own acoustic model."""
 _HEAD_WEIGHT = 0.15
-"""Of half a second against the usual mean, as if that were of three seconds more: it holds the silence before speech."""
+"""Of half a second, most of it silence, against the usual mean: as if that were of three seconds more."""
 _PATHS_A_TEXT = 5  # paths through the lattice that differ in silences and pronunciations only
 _SCORE_SCALE = 1024 / 6.5
 """The library shifts its logarithms right by 10 bits, and its own language model counts 6.5 times in them."""
@@ -280,7 +280,8 @@ class Decoder:
         self._decoder.end_utt()
         mean = [float(value) for value in self._decoder.get_cmn(False).split(",")]
         if self._own_acoustics:
-            mean = [_HEAD_WEIGHT * here + (1 - _HEAD_WEIGHT) * usual for here, usual in zip(mean, _USUAL_MEAN, strict=True)]
+            pairs = zip(mean, _USUAL_MEAN, strict=True)
+            mean = [_HEAD_WEIGHT * here + (1 - _HEAD_WEIGHT) * usual for here, usual in pairs]
         self.begin()
         self._decoder.set_cmn(",".join(f"{value:.4f}" for value in mean))
         self._begun = True
