@@ -37,7 +37,7 @@ def save(key: str, content: IO[bytes]) -> None:
     """Stores the file under exactly `key`; Unavailable or StorageFull when the storage does not take it."""
     try:
         stored = default_storage.save(key, content if isinstance(content, File) else File(content, name=key))
-    except Exception as error:  # each backend has errors of its own: OSError, botocore's, …
+    except _faults() as error:
         if isinstance(default_storage, FileSystemStorage):
             delete(key)  # what was written before the disk was full
         raise _unavailable(error) from error
@@ -59,7 +59,7 @@ def delete_or_fail(key: str) -> None:
     """Deletes the object, for proof of deletion: Unavailable when the storage does not confirm it."""
     try:
         default_storage.delete(key)
-    except Exception as error:
+    except _faults() as error:
         raise errors.Unavailable(
             "The audio storage does not answer; nothing was deleted.", code="storage_unavailable", retry_after_seconds=5
         ) from error
@@ -116,9 +116,7 @@ def size(key: str) -> int:
         if isinstance(default_storage, FileSystemStorage):
             _existing(Path(default_storage.path(key)))
         return default_storage.size(key)
-    except errors.ApiError:
-        raise
-    except Exception as error:
+    except _faults() as error:
         raise _missing_or_unavailable(error) from error
 
 
@@ -132,7 +130,7 @@ def read_range(key: str, first: int, last: int) -> Iterator[bytes]:
         if bucket is None:
             return _read_file(default_storage.open(key, "rb"), first, last)
         body = bucket.Object(key).get(Range=f"bytes={first}-{last}")["Body"]
-    except Exception as error:
+    except _faults() as error:
         raise _missing_or_unavailable(error) from error
     return _read_body(body)
 
@@ -140,7 +138,7 @@ def read_range(key: str, first: int, last: int) -> Iterator[bytes]:
 def _read_body(body: Any) -> Iterator[bytes]:
     try:
         yield from body.iter_chunks(CHUNK_BYTES)
-    except Exception as error:  # the connection broke
+    except _faults() as error:  # the connection broke
         raise _unavailable(error) from error
     finally:
         body.close()
@@ -153,6 +151,18 @@ def _read_file(file: Any, first: int, last: int) -> Iterator[bytes]:
         while remaining > 0 and (chunk := file.read(min(CHUNK_BYTES, remaining))):
             remaining -= len(chunk)
             yield chunk
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What the storage raises when it is at fault. Anything else, such as an empty key, is a fault of ours: taken for
+    an outage, it would let jobs wait for hours for what no waiting mends."""
+    if isinstance(default_storage, FileSystemStorage):
+        return (OSError,)
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+    from urllib3.exceptions import HTTPError
+
+    return OSError, Boto3Error, BotoCoreError, ClientError, HTTPError
 
 
 def _missing_or_unavailable(error: Exception) -> errors.ApiError:

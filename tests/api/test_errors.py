@@ -8,12 +8,15 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import default_storage
 from django.db import connection
 
 from analytics.models import UsageRecord
+from common import storage
 from common.asgi import ANONYMOUS_MAX_BYTES
 from tests.conftest import Client, Tenant, error_of
+from tts import services as tts
 from tts.models import TtsJob
 
 
@@ -145,6 +148,19 @@ def test_unhandled_exception(tenant: Tenant) -> None:
     for secret in ("tts_ttsjob", "Traceback", "psycopg", "relation"):
         assert secret not in answer.text
     assert client.get("/tts/jobs").status_code == 200
+
+
+def test_a_fault_of_ours_is_none_of_the_storages(tenant: Tenant) -> None:
+    """No waiting mends it, so neither a client nor a queued job is told to wait."""
+    job = TtsJob.objects.create(
+        organization=tenant.organization, status="processing", text="Hello.", characters=6, language="en-US",
+        voice="espeak:en-us", model="espeak-ng", format="wav", sample_rate=22_050, options={}, audio_key="",
+    )  # fmt: skip
+    with pytest.raises(SuspiciousFileOperation):
+        tts.run(job=job)
+    for use in (storage.size, storage.delete_or_fail):
+        with pytest.raises(SuspiciousFileOperation):
+            use("../outside")
 
 
 def test_storage_that_fails_is_503_and_bills_nothing(tenant: Tenant) -> None:
