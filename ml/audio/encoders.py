@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ml.audio.riff import wav_header
 from ml.types import PcmSamples
 
 if TYPE_CHECKING:
     import av.container
 
-_UNKNOWN_LENGTH = 0xFFFFFFFF
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -89,7 +89,7 @@ class _Wav(_Pcm):
         self._sample_rate = sample_rate
         self._info = _wav_info(tags)
         self._bytes = 0
-        self._sink.write(_wav_header(sample_rate, None, self._info))
+        self._sink.write(wav_header("pcm_s16le", sample_rate, info=self._info))
 
     def write(self, samples: PcmSamples) -> None:
         super().write(samples)
@@ -99,21 +99,7 @@ class _Wav(_Pcm):
         if isinstance(self._sink, Sink):
             return
         self._sink.seek(0)
-        self._sink.write(_wav_header(self._sample_rate, self._bytes, self._info))
-
-
-def _wav_header(sample_rate: int, data_bytes: int | None, info: bytes) -> bytes:
-    """44 bytes and `info`. None, or more than the 4 GiB that the format can tell: the unknown length that players
-    accept."""
-    rest = 36 + len(info)
-    known = data_bytes is not None and data_bytes + rest < _UNKNOWN_LENGTH
-    data = data_bytes if known and data_bytes is not None else _UNKNOWN_LENGTH
-    riff = struct.pack(
-        "<4sI4s4sIHHIIHH",
-        *(b"RIFF", data + rest if known else _UNKNOWN_LENGTH, b"WAVE"),
-        *(b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16),
-    )
-    return riff + info + struct.pack("<4sI", b"data", data)
+        self._sink.write(wav_header("pcm_s16le", self._sample_rate, size_bytes=self._bytes, info=self._info))
 
 
 _INFO_NAMES = {

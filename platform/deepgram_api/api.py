@@ -28,8 +28,8 @@ from deepgram_api import errors, results
 from deepgram_api.authentication import TokenAuthentication
 from deepgram_api.fetching import fetch
 from deepgram_api.query import RAW_ENCODINGS, Query, RecordingSerializer
-from deepgram_api.sound import wav_header
 from jobs.idempotency import idempotent
+from ml.audio.riff import wav_header
 from ml.errors import AudioEmpty
 from stt import services
 from stt.api import RUN
@@ -134,8 +134,8 @@ def _readable(upload: UploadedFile, query: Query) -> UploadedFile:
     if encoding not in RAW_ENCODINGS or not upload.size:
         return upload
     header = wav_header(
-        encoding,
-        sample_rate=query.fields["sample_rate"],
+        RAW_ENCODINGS[encoding],
+        query.fields["sample_rate"],
         channels=query.fields["channels"],
         size_bytes=upload.size,
     )

@@ -1,8 +1,7 @@
-"""Raw samples: their channels mixed, and put into a container where they are to be a recording."""
+"""Raw samples of several channels, mixed."""
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,6 @@ import numpy as np
 from common import errors
 
 _TYPES: dict[str, Any] = {"pcm_s16le": np.dtype("<i2"), "pcm_f32le": np.dtype("<f4")}
-_WAV_FORMATS = {"linear16": (1, 2), "linear32": (3, 4), "mulaw": (7, 1), "alaw": (6, 1)}
-"""Number of the format in RIFF, and bytes a sample."""
 
 
 class Mixer:
@@ -36,12 +33,3 @@ class Mixer:
         samples = np.frombuffer(data[:whole], self._type).reshape(-1, self._channels)
         with np.errstate(all="ignore"):  # what is no number stays none, for the decoder to judge
             return samples.mean(axis=1, dtype=np.float64).astype(self._type).tobytes()
-
-
-def wav_header(encoding: str, *, sample_rate: int, channels: int, size_bytes: int) -> bytes:
-    """What makes raw samples of one of Deepgram's encodings a WAV file."""
-    number, width = _WAV_FORMATS[encoding]
-    frame = width * channels
-    form = struct.pack("<HHIIHHH", number, channels, sample_rate, sample_rate * frame, frame, 8 * width, 0)
-    parts = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", size_bytes)
-    return b"RIFF" + struct.pack("<I", len(parts) + size_bytes) + parts

@@ -90,6 +90,7 @@ class Listening:
         except BaseException as error:
             await _close_job(job, error)
             raise
+        job.job.model = session.session.resolution.model.name  # also of one in which nobody says anything
         return cls(job, session, idle_seconds or settings.STT_LIVE_IDLE_SECONDS)
 
     @property

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import struct
+import os
 import tempfile
 import threading
 import uuid
 from typing import Any
 
 from common import db, errors, storage
+from ml.audio import riff
 from stt.models import AudioFile
 
 log = logging.getLogger(__name__)
@@ -17,11 +18,16 @@ log = logging.getLogger(__name__)
 SPOOL_BYTES = 1024 * 1024
 """Of a session's sound in memory; the rest is on disk until the session ends."""
 
-_WAV = {"pcm_s16le": (1, 16), "pcm_f32le": (3, 32), "alaw": (6, 8), "mulaw": (7, 8)}
-"""WAVE format tag and bits a sample, by encoding (RFC 2361)."""
+_CONTAINERS = {
+    b"OggS": (".ogg", "audio/ogg"),
+    b"\x1aE\xdf\xa3": (".webm", "audio/webm"),  # Matroska at large, of which browsers record this kind
+    b"fLaC": (".flac", "audio/flac"),
+    b"RIFF": (".wav", "audio/wav"),
+}
+"""File name extension and content type, by the first bytes; of `ml.audio`'s live containers MP3 alone begins in many
+ways."""
 
-_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
-_MOST_BYTES = 2**32 - 1 - _HEADER.size  # what the header can say
+_MOST_BYTES = riff.UNKNOWN_BYTES - 1024  # what a WAV file's header can say
 
 
 class Recording:
@@ -32,16 +38,13 @@ class Recording:
         self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  (`close` closes it)
         self._lock, self._sealed = threading.Lock(), False
         self._bytes = 0
-        self._magic = b""
-        if encoding in _WAV:
-            self._file.write(bytes(_HEADER.size))  # its sizes are known at the end
+        self._file.write(self._header())  # its sizes are known at the end
 
     def write(self, data: bytes) -> None:
         """The next bytes of the stream, as the client sent them; nothing more once it is stored."""
         with self._lock:
             if self._sealed or self._bytes + len(data) > _MOST_BYTES:
                 return
-            self._magic = self._magic or data[:4]
             self._bytes += len(data)
             self._file.write(data)
 
@@ -53,18 +56,20 @@ class Recording:
         self._seal()
         if not self._bytes:
             return None
-        extension, content_type = self._kind()
-        if self._encoding in _WAV:
-            self._write_header()
-        key = storage.new_key(organization_id, "stt", extension)
         self._file.seek(0)
+        self._file.write(self._header())
+        size = self._file.seek(0, os.SEEK_END)
+        self._file.seek(0)
+        extension, content_type = _CONTAINERS.get(self._file.read(4), (".mp3", "audio/mpeg"))
+        self._file.seek(0)
+        key = storage.new_key(organization_id, "stt", extension)
         try:
             with db.released():
                 storage.save(key, self._file)
         except errors.Unavailable:
             log.exception("the sound of a session was not stored")
             return None
-        fields: dict[str, Any] = {"content_type": content_type, "size_bytes": self._size(), "key": key}
+        fields: dict[str, Any] = {"content_type": content_type, "size_bytes": size, "key": key}
         return AudioFile(organization_id=organization_id, filename=f"microphone{extension}", **fields)
 
     def close(self) -> None:
@@ -75,23 +80,8 @@ class Recording:
         with self._lock:
             self._sealed = True
 
-    def _kind(self) -> tuple[str, str]:
-        """File name extension and content type."""
-        if self._encoding in _WAV:
-            return ".wav", "audio/wav"
-        return (".ogg", "audio/ogg") if self._magic == b"OggS" else (".webm", "audio/webm")
-
-    def _size(self) -> int:
-        return self._bytes + (_HEADER.size if self._encoding in _WAV else 0)
-
-    def _write_header(self) -> None:
-        tag, bits = _WAV[self._encoding]
-        frame, rate = bits // 8, self._sample_rate
-        self._file.seek(0)
-        self._file.write(
-            _HEADER.pack(
-                b"RIFF", self._bytes + _HEADER.size - 8, b"WAVE",
-                b"fmt ", 16, tag, 1, rate, rate * frame, frame, bits,
-                b"data", self._bytes,
-            )
-        )  # fmt: skip
+    def _header(self) -> bytes:
+        """Of raw samples; containers have their own."""
+        if not riff.is_raw(self._encoding):
+            return b""
+        return riff.wav_header(self._encoding, self._sample_rate, size_bytes=self._bytes)
