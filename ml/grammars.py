@@ -53,7 +53,7 @@ class Grammar:
 
     def write(self, texts: Sequence[str]) -> list[str]:
         """Each text written the other way. Raises `EngineFailed`, `EngineUnavailable`."""
-        written: list[str] = self._pool.call("write", list(texts), timeout_seconds=CALL_SECONDS)
+        written: list[str] = self._pool.call("write", list(texts), timeout_seconds=CALL_SECONDS, repeatable=True)
         return written
 
     def close(self) -> None:

@@ -2,7 +2,8 @@
 
 `WorkerPool("package.module:Class", {...}, size=2)` keeps up to `size` processes, each holding one instance of the
 class. `pool.call("method", *args)` runs a method in a free one and returns what it returned. A process is started when
-it is first needed, and replaced when it dies: a crash in native code costs the one call that caused it.
+it is first needed, and replaced when it dies: a crash in native code costs the one call that caused it, and a process
+that was killed costs none of the calls that say that they are repeatable.
 
 Arguments and results cross as MessagePack (None, bool, numbers, str, bytes, lists, dicts), never as pickles, so that a
 process subverted by a hostile file cannot run code in its parent. An `MlError` crosses by its code.
@@ -41,6 +42,10 @@ CANCEL_POLL_SECONDS = 0.05
 """How long a cancelled call may go unnoticed while its process computes."""
 
 
+class _ProcessDied(Exception):
+    """Rather than having answered with an error, or having taken too long. No `MlError`: those are known by codes."""
+
+
 class WorkerPool:
     """Up to `size` child processes, each with its own `target` object.
 
@@ -77,12 +82,28 @@ class WorkerPool:
         *args: Any,
         cancel: threading.Event | None = None,
         timeout_seconds: float | None = None,
+        repeatable: bool = False,
     ) -> Any:
         """Runs `method(*args)` in a free process and returns its result.
+
+        repeatable: the result depends on the arguments alone, so when the process dies the call is made again in
+        another one: once, so that arguments that kill every process kill two of them. `timeout_seconds` is each one's.
 
         Raises the `MlError` that the method raised; `Cancelled` within `CANCEL_POLL_SECONDS` of `cancel` being set (the
         process is ended, so the work really stops); `EngineFailed` when the process died or outran `timeout_seconds`.
         """
+        deaths = 0
+        while True:
+            try:
+                return self._call(method, args, cancel, timeout_seconds)
+            except _ProcessDied as death:
+                deaths += 1
+                if not repeatable or deaths > 1 or self._closed:
+                    raise errors.EngineFailed(str(death)) from death
+
+    def _call(
+        self, method: str, args: tuple[Any, ...], cancel: threading.Event | None, timeout_seconds: float | None
+    ) -> Any:
         process = self._acquire(cancel)
         try:
             if process is not None and process.has_died():
@@ -195,7 +216,7 @@ class _Process:
             code = self.kill()
             log.error("worker process died", extra={"target": method, "exit_code": code})
             observe.tell(observe.ProcessDied(self.target))
-            raise errors.EngineFailed(f"The engine's process died (exit code {code}); it is being replaced.") from error
+            raise _ProcessDied(f"The engine's process died (exit code {code}); it is being replaced.") from error
         except BaseException:
             self.kill()  # The reply to an abandoned call would be taken for the next call's.
             raise

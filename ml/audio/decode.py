@@ -115,6 +115,7 @@ def decode(
                 cancel=cancel,
                 # The child gives up by itself first, with a better error; this ends one that hangs in native code.
                 timeout_seconds=time_limit(max_duration_seconds) + 10,
+                repeatable=True,
             )
         finally:
             os.unlink(target)

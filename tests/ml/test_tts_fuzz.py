@@ -88,9 +88,7 @@ def said(text, **options):
         timeline.rendered(told.told(), "srt")
 
 
-@settings(
-    max_examples=EXAMPLES // 2, derandomize=EXAMPLES < 1000, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=EXAMPLES // 2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(written, st.sampled_from(VOICES), st.booleans())
 def test_any_text(text, voice, normalize):
     said(text, voice=voice, timestamps=True, normalize=normalize, trim_silence=normalize, lexicon=LEXICON)
@@ -98,9 +96,7 @@ def test_any_text(text, voice, normalize):
         normalise.spoken(text, language)
 
 
-@settings(
-    max_examples=EXAMPLES // 2, derandomize=EXAMPLES < 1000, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=EXAMPLES // 2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(documents, st.sampled_from(VOICES), st.booleans())
 def test_any_ssml(document, voice, normalize):
     said(document, voice=voice, ssml=True, timestamps=True, normalize=normalize, lexicon=LEXICON)

@@ -86,6 +86,22 @@ def test_say_as_sub_and_phoneme():
     assert len(ipa) == pytest.approx(len(plain("hello")), rel=0.15)
 
 
+@pytest.mark.parametrize("voice", ["espeak:hi", "espeak:te", "espeak:bg", "espeak:my", "espeak:de"])
+@pytest.mark.parametrize("symbol", ["😂", "👍🏽", "🇮🇳", "ℹ", "™"])
+def test_spelt_symbols_are_called_by_their_names(symbol, voice):
+    """Spelling 😂 in Hindi ended espeak-ng with "stack smashing detected"."""
+    spelt = speak(f'<say-as interpret-as="characters">{symbol}</say-as>', voice=voice)
+    assert np.array_equal(spelt, plain(f"  {symbol}  ", voice=voice))
+
+
+def test_letters_among_symbols_are_spelt():
+    say_as = '<say-as interpret-as="characters">{}</say-as>'.format
+    body = say_as("29😂₹न\ufe0f&amp;₹जaन") + " " + say_as("150") + " úFGýÈ±?"
+    (chunk,) = chunks(body, voice="espeak:hi", timestamps=True)
+    assert len(chunk.samples) > len(plain("29😂₹न\ufe0f&₹जaन 150 úFGýÈ±?", voice="espeak:hi"))
+    assert chunk.words[0].text.startswith("29")
+
+
 def test_phoneme_syntax_in_the_words_beside_a_phoneme_is_not_obeyed():
     phoneme = '<phoneme alphabet="ipa" ph="a">x</phoneme>'
     assert len(speak(f"[[[[ananananananananan]]]] {phoneme}")) > len(speak(f"{phoneme}"))

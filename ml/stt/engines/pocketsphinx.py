@@ -162,7 +162,9 @@ class PocketSphinx:
             raise errors.InvalidRequest(f"This recogniser only transcribes {spoken}.", param="language_hint")
         limit = 30 + SECONDS_PER_AUDIO_SECOND * len(window.samples) / 16_000
         pcm = np.ascontiguousarray(window.samples).tobytes()
-        words, others = self._pool.call("decode_n_best", pcm, window.alternatives, cancel=cancel, timeout_seconds=limit)
+        words, others = self._pool.call(
+            "decode_n_best", pcm, window.alternatives, cancel=cancel, timeout_seconds=limit, repeatable=True
+        )
         heard = to_hypothesis([Word(text, start, end, confidence) for text, start, end, confidence in words])
         return with_alternatives(heard, others)
 

@@ -51,7 +51,9 @@ def cancel_echo(audio: DecodedAudio, reference: DecodedAudio, *, cancel: threadi
         os.close(descriptor)
         paths.append(target)
         limit = 30 + audio.duration_seconds / 4
-        worker_pool().call("cancel_echo", *paths, delay - _MARGIN_SAMPLES, cancel=cancel, timeout_seconds=limit)
+        worker_pool().call(
+            "cancel_echo", *paths, delay - _MARGIN_SAMPLES, cancel=cancel, timeout_seconds=limit, repeatable=True
+        )
         with open(target, "rb") as file:
             return map_blocks(_blocks(file), audio.source)
     finally:

@@ -95,7 +95,7 @@ def _clean(samples: PcmSamples, lead_in: int, cancel: threading.Event | None) ->
     """(lead_in + n,) → (n,)."""
     pcm = np.ascontiguousarray(samples).tobytes()
     limit = 30 + len(samples) / SAMPLE_RATE
-    cleaned = worker_pool().call("suppress", pcm, cancel=cancel, timeout_seconds=limit)
+    cleaned = worker_pool().call("suppress", pcm, cancel=cancel, timeout_seconds=limit, repeatable=True)
     return np.frombuffer(cleaned, np.int16)[lead_in:]
 
 

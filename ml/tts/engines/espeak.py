@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import regex
 
 from ml import errors
 from ml.tts import languages
@@ -135,7 +136,7 @@ def speak_timed(
 def _call(method: str, request: dict[str, Any], cancel: threading.Event | None) -> Any:
     pool = _pool()
     with _turns().turn(cancel):
-        return pool.call(method, request, cancel=cancel, timeout_seconds=_CALL_SECONDS)
+        return pool.call(method, request, cancel=cancel, timeout_seconds=_CALL_SECONDS, repeatable=True)
 
 
 def _adapted(
@@ -169,7 +170,9 @@ def phonemize(text: str, language: str, *, cancel: threading.Event | None = None
         raise errors.LanguageNotSupported(f"espeak-ng has no phonemes for {language[:40]!r}.", param="language")
     pool = _pool()
     with _turns().turn(cancel):
-        clauses = pool.call("phonemes", _file(voice.id), text, cancel=cancel, timeout_seconds=_CALL_SECONDS)
+        clauses = pool.call(
+            "phonemes", _file(voice.id), text, cancel=cancel, timeout_seconds=_CALL_SECONDS, repeatable=True
+        )
     sources = _realigned([source for _, source in clauses])
     spoken = (_SWITCHES.sub("", ipa).strip() for ipa, _ in clauses)
     return " ".join(ipa + _closing(source) for ipa, source in zip(spoken, sources, strict=True) if ipa)
@@ -194,7 +197,7 @@ def reshape(
     pool = _pool()
     arguments = (np.ascontiguousarray(samples).tobytes(), sample_rate, tempo, 2 ** (semitones / 12))
     with _turns().turn(cancel):
-        pcm = pool.call("reshape", *arguments, cancel=cancel, timeout_seconds=_CALL_SECONDS)
+        pcm = pool.call("reshape", *arguments, cancel=cancel, timeout_seconds=_CALL_SECONDS, repeatable=True)
     return np.frombuffer(pcm, dtype=np.int16)
 
 
@@ -305,7 +308,7 @@ def _turns() -> Turns:
 
 @functools.cache
 def _catalogue() -> _Catalogue:
-    listed = _pool().call("voices", timeout_seconds=_CALL_SECONDS)
+    listed = _pool().call("voices", timeout_seconds=_CALL_SECONDS, repeatable=True)
     catalogue = _Catalogue({}, {}, {}, {})
     for name, spoken, file, gender in listed["voices"]:
         _add_voice(catalogue, name, spoken, file, gender)
@@ -426,6 +429,7 @@ def _request(utterance: Utterance, speed: float, pitch: float, spans: list[_Mark
 _EMPHASIS_VOLUME = {None: 1.0, "none": 1.0, "reduced": 0.75, "moderate": 1.1, "strong": 1.3}
 _EMPHASIS_LEVEL = {None: 0, "none": 1, "reduced": 2, "moderate": 3, "strong": 4}
 _SAY_AS = {"characters": 0x12}  # SAYAS_CHARS of espeak's synthesize.h
+_SYMBOLS = regex.compile(r"((?:(?![\x20-\x7e])[\p{Emoji}\p{So}\p{Sk}\u200d\ufe0e\ufe0f\u20e3])+)")
 
 
 def _volume(style: Style) -> int:
@@ -457,8 +461,15 @@ def _words(run: Run, escaped: bool) -> str:
         return f" [[{run.style.phonemes}]] "
     text = run.said.replace("[[", "[ [").replace("[[", "[ [") if escaped else run.said
     if run.style.say_as:
-        return f" \x01{_SAY_AS[run.style.say_as]}Y{text.strip()}\x01Y "
+        return _spelt(text, f"\x01{_SAY_AS[run.style.say_as]}Y")
     return text
+
+
+def _spelt(text: str, command: str) -> str:
+    """Letter by letter, but for symbols, which are called by their names: the library copies a symbol's name into 40
+    bytes when it spells it (`LookupLetter` in numbers.c), which most Indian languages' names of emoji overflow."""
+    parts = (part.strip() for part in _SYMBOLS.split(text))
+    return "".join(f" {part} " if _SYMBOLS.fullmatch(part) else f" {command}{part}\x01Y " for part in parts if part)
 
 
 def _changes(before: Style, now: Style, base: _Base) -> str:
