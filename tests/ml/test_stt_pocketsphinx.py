@@ -93,6 +93,7 @@ def test_killed_process_costs_nothing(engine, windows):
 
 
 def test_cancelling_ends_the_computing(engine, windows):
+    engine.recognise(windows[:1])
     (pid,) = engine.pool.pids()
     cancel = threading.Event()
     threading.Timer(0.2, cancel.set).start()
