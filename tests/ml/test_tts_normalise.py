@@ -1,13 +1,16 @@
 """Numbers, dates, addresses and signs in words; the scripts of other languages; what a lexicon says."""
 
 import time
+from decimal import Decimal
 
+import num2words
 import pytest
 
 from ml import errors
 from ml.tts import lexicon, scripts
+from ml.tts.languages import primary
 from ml.tts.lexicon import Entry, Lexicon
-from ml.tts.normalise import spoken
+from ml.tts.normalise import numbers, spoken
 from ml.tts.script import Run, Style
 
 ENGLISH = {
@@ -71,6 +74,26 @@ def test_hostile_text_takes_no_more_than_moments(written):
     began = time.process_time()
     spoken(written, "en-US")
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("language", sorted({primary(code) for code in num2words.CONVERTER_CLASSES}))
+def test_every_number_has_words_or_none_in_every_language(language):
+    """Also where num2words has gaps, or would never return: Amharic's millions."""
+    values = [0, 1, 2, 21, 100, 1_001, 1_798, 999_999, 3_486_807, 9_999_999, 10**9, 10**12, numbers.LARGEST - 1, 10**18]
+    fractions = [Decimal("0.5"), Decimal("0.0000001"), Decimal("0.30000000000000004"), Decimal("123456789.125")]
+    began = time.process_time()
+    for made in (
+        *(numbers.cardinal(value, language) for value in (*values, *fractions, -21)),
+        *(numbers.ordinal(value, language) for value in values),
+    ):
+        assert made is None or made.strip()
+    assert time.process_time() - began < 5
+
+
+def test_large_numbers_in_amharic_are_read_digit_by_digit():
+    assert numbers.cardinal(9_000_001, "am") == " ".join(
+        str(numbers.cardinal(digit, "am")) for digit in (9, *[0] * 5, 1)
+    )
 
 
 # ── Scripts ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,8 @@ from ml.tts.languages import primary
 
 LARGEST = 10**15
 """From here on a number is read digit by digit."""
+_LARGEST = {"am": 10**6}
+"""In these languages from there on: num2words 0.5.14 does not return from larger ones."""
 
 _INDIC = frozenset({"hi", "bn", "gu", "mr", "ta", "te", "kn", "ml", "or", "pa", "as"})
 _HINDI_ORDINALS = {1: "पहला", 2: "दूसरा", 3: "तीसरा", 4: "चौथा", 5: "पाँचवाँ", 6: "छठा"}
@@ -33,7 +35,7 @@ def cardinal(value: Decimal | int, language: str) -> str | None:
         positive = cardinal(-value, language)
         return None if positive is None else f"{_MINUS.get(code, '-')} {positive}"
     whole = int(value)
-    if whole >= LARGEST:
+    if whole >= _LARGEST.get(code, LARGEST):
         return digits(str(whole), language)
     fraction = format(value, "f").partition(".")[2]
     if code in _INDIC:
@@ -48,7 +50,7 @@ def cardinal(value: Decimal | int, language: str) -> str | None:
 def ordinal(value: int, language: str) -> str | None:
     """ "twenty third"."""
     code = primary(language)
-    if not 0 <= value < LARGEST:
+    if not 0 <= value < _LARGEST.get(code, LARGEST):
         return None
     if code == "hi":
         return _HINDI_ORDINALS.get(value) or f"{_indic(value, code)}वाँ"
@@ -85,6 +87,12 @@ def _words(value: float, code: str, to: str) -> str | None:
         return None
     try:
         made = num2words.num2words(value, lang=code, to=to)
-    except (NotImplementedError, TypeError, ValueError, OverflowError, IndexError, KeyError):  # by the language
+    except (NotImplementedError, OverflowError):  # it says that it has no words
         return None
-    return str(made).replace(",", "").replace("-", " ") if code == "en" else str(made)
+    except (TypeError, ValueError, LookupError, RecursionError):
+        # It has none and does not know: gaps in its tables (Korean, Polish, Amharic ordinals), fractions that it writes
+        # with an exponent (Hungarian, Italian), Spanish ordinals without end.
+        return None
+    if code == "en":
+        return str(made).replace(",", "").replace("-", " ")
+    return str(made).strip() or None  # Arabic has empty words for some
