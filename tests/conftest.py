@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests import prepared
-from tests.platform_process import LIMITS
+from tests.platform_process import LIMITS, TLS
 
 ROOT = Path(__file__).resolve().parent.parent
 OWNED_AUDIO = ROOT / "tests" / "audio"
@@ -65,11 +65,12 @@ def database(django_test_environment: None, django_db_blocker: Any) -> Iterator[
 
     from models_registry import runtime
     from models_registry.services import register_embedded
+    from tests import hashing
 
     if not settings.DATABASE_URL:
         prepared.copy_to(connection.settings_dict["EMBEDDED_DATA_DIR"])
         connection.settings_dict["TEST"]["TEMPLATE"] = prepared.MIGRATED
-    with django_db_blocker.unblock():
+    with django_db_blocker.unblock(), hashing.quick():
         created = setup_databases(verbosity=0, interactive=False)
         register_embedded()
         yield
@@ -113,7 +114,11 @@ class Client(httpx.Client):
         number = next(_addresses)
         address = f"10.{number // 65536}.{number // 256 % 256}.{number % 256}"
         super().__init__(
-            timeout=120, headers={"X-Forwarded-For": address, **(headers or {})}, trust_env=False, limits=LIMITS
+            headers={"X-Forwarded-For": address, **(headers or {})},
+            timeout=120,
+            limits=LIMITS,
+            verify=TLS,
+            trust_env=False,
         )
         self._server = server
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 60
+TLS = ssl.create_default_context()
+"""For all clients of the tests: to read the authorities' certificates anew takes longer than most requests do."""
 LIMITS = httpx.Limits(max_connections=100)
 """For clients that many threads share: all connections may stay open. httpcore closes surplus ones even when it has
 just given them to a request of another thread, which then fails or hangs (encode/httpcore#1110)."""
@@ -111,7 +114,7 @@ def _wait_until_ready(platform: Platform) -> None:
         if platform.process.poll() is not None:
             raise AssertionError(platform.output.read_text())
         try:
-            if httpx.get(f"{platform.url}/health/ready", timeout=10, trust_env=False).status_code == 200:
+            if httpx.get(f"{platform.url}/health/ready", timeout=10, trust_env=False, verify=TLS).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.1)

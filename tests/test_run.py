@@ -130,10 +130,12 @@ def test_seed_is_idempotent_and_warns_about_the_password(tmp_path: Path) -> None
     script = (
         "from accounts.models import *; from models_registry.models import *;"
         "print(Organization.objects.count(), User.objects.count(), Membership.objects.get().role,"
-        " ModelVersion.objects.count())"
+        " ModelVersion.objects.count(), User.objects.get().password)"
     )
     counted = manage("shell", "-v", "0", "-c", script, env=env)
-    assert counted.stdout.split() == ["1", "1", "owner", "2"], counted
+    *counts, password = counted.stdout.split()
+    assert counts == ["1", "1", "owner", "2"], counted
+    assert password.startswith("argon2$argon2id$v=19$m=102400,t=2,p=8$")  # costly to guess, unlike those of the tests
     changed = "from accounts.models import *; u = User.objects.get(); u.set_password('another one'); u.save()"
     assert manage("shell", "-v", "0", "-c", changed, env=env).returncode == 0
     again = manage("seed", env=env)

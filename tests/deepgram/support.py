@@ -13,6 +13,7 @@ from deepgram.core.events import EventType
 from deepgram.environment import DeepgramClientEnvironment
 
 from tests.conftest import Tenant
+from tests.platform_process import TLS
 
 with warnings.catch_warnings():  # the SDK imports what websockets is about to drop
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -31,12 +32,12 @@ def environment(server: str) -> DeepgramClientEnvironment:
 def sdk(tenant: Tenant, *scopes: str, **options: Any) -> DeepgramClient:
     """As an API key of these scopes."""
     credential = options or {"api_key": tenant.new_key(*(scopes or ("stt",)))[1]}
-    http = httpx.Client(trust_env=False, timeout=120)
+    http = httpx.Client(trust_env=False, timeout=120, verify=TLS)
     return DeepgramClient(environment=environment(tenant.server), httpx_client=http, **credential)
 
 
 def async_sdk(tenant: Tenant) -> AsyncDeepgramClient:
-    http = httpx.AsyncClient(trust_env=False, timeout=120)
+    http = httpx.AsyncClient(trust_env=False, timeout=120, verify=TLS)
     key = tenant.new_key("stt")[1]
     return AsyncDeepgramClient(environment=environment(tenant.server), httpx_client=http, api_key=key)
 

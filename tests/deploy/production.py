@@ -18,7 +18,7 @@ import httpx
 from tests.certificates import self_signed
 from tests.faults.deployment import wait_until
 from tests.faults.postgres import Postgres, running_postgres
-from tests.platform_process import ROOT, environment, free_port, manage
+from tests.platform_process import ROOT, TLS, environment, free_port, manage
 from tests.s3_store import Store
 
 PASSWORD = "of the first owner, in a file"
@@ -93,7 +93,7 @@ class Production:
         assert server.process.poll() is None, server.log.read_text()
         try:
             url = f"http://127.0.0.1:{server.port}/health/ready"
-            return httpx.get(url, timeout=10, trust_env=False).status_code == 200
+            return httpx.get(url, timeout=10, trust_env=False, verify=TLS).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.platform_process import TLS
+
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -32,7 +34,7 @@ class Scrape(Metrics):
 
     def __init__(self, url: str, **headers: str) -> None:
         # No X-Forwarded-For: a scraper on this machine.
-        answer = httpx.get(f"{url}/metrics", headers=headers, timeout=60, trust_env=False)
+        answer = httpx.get(f"{url}/metrics", headers=headers, timeout=60, trust_env=False, verify=TLS)
         assert answer.status_code == 200, answer.text
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
         super().__init__(answer.text)

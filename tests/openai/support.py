@@ -7,6 +7,7 @@ from typing import Any
 import openai
 
 from tests.conftest import Tenant
+from tests.platform_process import TLS
 
 _open: list[openai.OpenAI] = []
 
@@ -22,7 +23,7 @@ def sdk(tenant: Tenant, *scopes: str, **options: Any) -> openai.OpenAI:
 
 
 def client(server: str, key: str, **options: Any) -> openai.OpenAI:
-    http = openai.DefaultHttpxClient(trust_env=False)
+    http = openai.DefaultHttpxClient(trust_env=False, verify=TLS)
     settings = {"max_retries": 0, "timeout": 120, **options}
     made = openai.OpenAI(base_url=f"{server}/v1", api_key=key, http_client=http, **settings)
     _open.append(made)
@@ -30,6 +31,6 @@ def client(server: str, key: str, **options: Any) -> openai.OpenAI:
 
 
 def async_sdk(tenant: Tenant, *scopes: str) -> openai.AsyncOpenAI:
-    http = openai.DefaultAsyncHttpxClient(trust_env=False)
+    http = openai.DefaultAsyncHttpxClient(trust_env=False, verify=TLS)
     key = tenant.new_key(*scopes)[1]
     return openai.AsyncOpenAI(base_url=f"{tenant.server}/v1", api_key=key, http_client=http, max_retries=0, timeout=120)
