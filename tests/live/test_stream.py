@@ -100,7 +100,10 @@ def test_finals_say_what_the_file_endpoint_says(tenant: Tenant) -> None:
 def test_silence_gives_nothing(tenant: Tenant) -> None:
     messages = heard(tenant, bytes(64_000))
     assert [message["type"] for message in messages] == ["ready", "usage", "closed"]
-    assert SttJob.objects.get(organization=tenant.organization).transcription.text == ""
+    job = SttJob.objects.get(organization=tenant.organization)
+    assert job.transcription.text == ""
+    usage = UsageRecord.objects.get(organization=tenant.organization)
+    assert job.transcription.model_used == job.model == usage.model == messages[0]["model"]
 
 
 def test_finalize_and_keepalive(tenant: Tenant) -> None:
@@ -265,6 +268,17 @@ def test_sound_is_kept_where_asked_for(tenant: Tenant, encoding: str) -> None:
         kept = decode(path.read_bytes())
     assert kept.sample_rate == 16_000
     np.testing.assert_allclose(kept.samples[0], floats, atol=1e-4)
+
+
+@pytest.mark.parametrize(("container", "kind"), [("opus/ogg", "ogg"), ("opus/webm", "webm"), (None, "flac")])
+def test_kept_sound_is_named_by_what_it_is(tenant: Tenant, container: str | None, kind: str) -> None:
+    clip = owned_clips()["weather.flac"]
+    data = encoded(pcm_of(clip), container) if container else clip.path.read_bytes()
+    messages = heard(tenant, data, encoding="opus", keep_audio=True)
+    audio = AudioFile.objects.get(job=messages[0]["session_id"])
+    assert (audio.filename, audio.content_type) == (f"microphone.{kind}", f"audio/{kind}")
+    with storage.local_copy(audio.key) as path:
+        assert path.read_bytes() == data
 
 
 def test_sound_is_not_kept_otherwise(tenant: Tenant) -> None:
