@@ -9,7 +9,6 @@ usage stands in the records, from which a month's row is filled when a limit fir
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_UP, Decimal
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from accounts.models import Organization
     from analytics.services import Metered
     from jobs.models import Job
-
-clock: Callable[[], datetime] = timezone.now
-"""What time it is; another in tests of a month's end."""
 
 LEVELS = (100, 80)
 """Per cent of a limit at which owners and admins are told, once a month each."""
@@ -323,9 +319,13 @@ def share_used(limits: Limits, period: QuotaPeriod) -> float:
 # ── Months ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def month_of(moment: datetime) -> date:
+    """The first day of its month (UTC)."""
+    return moment.astimezone(UTC).date().replace(day=1)
+
+
 def current_month() -> date:
-    """The first day of this month (UTC)."""
-    return clock().astimezone(UTC).date().replace(day=1)
+    return month_of(timezone.now())
 
 
 def resets_at(month: date) -> datetime:

@@ -29,8 +29,6 @@ from common import errors, outages
 
 AHEAD_BYTES = 1024 * 1024
 """What of a body may be in memory before the sender has to wait."""
-STALL_SECONDS = 60.0
-"""A body of which nothing arrives for so long is given up."""
 MIN_BYTES_PER_SECOND = 16 * 1024
 """A large upload that is slower than that, after its first REQUEST_BODY_SECONDS, is given up too."""
 SUFFIX = ".upload"
@@ -113,8 +111,8 @@ class BodyStream:
         self._loop.call_soon_threadsafe(self._start)
         if not connection.in_atomic_block:
             connection.close()  # a hundred slow uploads must not hold a hundred connections
-        if not self._news.wait_for(self._ready, STALL_SECONDS):
-            raise TimeoutError(f"Nothing arrived for {STALL_SECONDS:.0f} seconds.")
+        if not self._news.wait_for(self._ready, settings.REQUEST_STALL_SECONDS):
+            raise TimeoutError(f"Nothing arrived for {settings.REQUEST_STALL_SECONDS:.0f} seconds.")
         # Byte after byte, each in time, would hold one of a few threads for ever.
         granted = settings.REQUEST_BODY_SECONDS + self._received / MIN_BYTES_PER_SECOND
         if self._began_at and time.monotonic() - self._began_at > granted:

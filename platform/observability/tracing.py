@@ -29,9 +29,6 @@ Kind = Literal["internal", "server", "consumer"]
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _SAMPLED = 1
 
-EXPORT_SECONDS = 5.0
-"""For so long a collector that does not take spans is asked again; then they are dropped."""
-
 
 class Handle:
     """A span under way, or none."""
@@ -85,7 +82,8 @@ def start() -> None:
     sampler = ParentBased(TraceIdRatioBased(settings.OTEL_TRACES_SAMPLER_RATIO))
     _provider = TracerProvider(resource=resource, sampler=sampler)
     endpoint = f"{settings.OTEL_EXPORTER_OTLP_ENDPOINT}/v1/traces"
-    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_SECONDS)))
+    exporter = OTLPSpanExporter(endpoint=endpoint, timeout=settings.OTEL_EXPORT_SECONDS)
+    _provider.add_span_processor(BatchSpanProcessor(exporter))
     _tracer = _provider.get_tracer("speech", settings.VERSION)
     observe.trace_with(_RuntimeTracer())
 

@@ -8,7 +8,7 @@ voice name the voice of that name that the model has, or one like it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -78,7 +78,7 @@ def resolve_voice(*, actor: Actor, name: str, model: str | None, language: str |
     target = _target(actor, AliasKind.VOICE, name)
     if target is None:
         return name
-    return target or _alike(name, engine.resolve(SynthesisOptions(model=model, language=language)))
+    return target or alike(name, engine.resolve(SynthesisOptions(model=model, language=language)))
 
 
 def _target(actor: Actor, kind: str, name: str) -> str | None:
@@ -87,14 +87,14 @@ def _target(actor: Actor, kind: str, name: str) -> str | None:
     return platform_aliases(kind).get(name) if own is None else own
 
 
-def _alike(name: str, default: Voice) -> str:
-    """Of the default voice's model and language: the voice of that name, or one of its gender, or the default."""
+def alike(name: str, default: Voice, voices: Callable[[], Iterable[Voice]] = engine.voices) -> str:
+    """Of those that have the model and language of the default: the voice of that name, one of its gender, or it."""
     likeness = _VOICES.get(name)
     if likeness is None:
         return default.id
     if default.engine == "espeak":
         return f"{default.id}+{likeness.espeak_variant}" if likeness.espeak_variant else default.id
-    others = [voice for voice in engine.voices() if (voice.model, voice.language) == (default.model, default.language)]
+    others = [voice for voice in voices() if (voice.model, voice.language) == (default.model, default.language)]
     if namesake := next((voice for voice in others if name in _names(voice)), None):
         return namesake.id
     fitting = [voice for voice in others if voice.gender == likeness.gender]

@@ -295,9 +295,9 @@ def test_a_client_that_comes_back_hears_what_ended_meanwhile(tenant: Tenant) -> 
             assert anew.snapshot()["jobs"] == []
 
 
-def test_a_slow_listener_is_told_to_look_again(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_listener_is_told_to_look_again(tenant: Tenant, settings: Any) -> None:
     """More happens between two looks than a stream may lag behind."""
-    monkeypatch.setattr(hub, "MAX_WAITING", 3)
+    settings.JOB_EVENTS_MAX_BEHIND = 3
     client = tenant.key("tts")
     with following(client) as stream:
         items = [{"text": "Quick."}] * 8

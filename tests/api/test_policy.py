@@ -223,7 +223,7 @@ def test_two_factor_is_required(tenant: Tenant) -> None:
     assert browser.get("/dashboard").status_code == 200
 
 
-def test_idle_sign_ins_end(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_sign_ins_end(tenant: Tenant) -> None:
     SecurityPolicy.objects.create(organization=tenant.organization, idle_minutes=10)
     browser = signed_in(tenant, "viewer")
     assert browser.get("/dashboard").status_code == 200

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -227,19 +227,31 @@ def test_second_attempt_reserves_nothing_more(tenant: Tenant) -> None:
 # ── Months ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_next_month_starts_again(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_next_month_starts_again(tenant: Tenant) -> None:
     limit(tenant, monthly_characters=len(TEXT))
     client = tenant.key("tts")
     assert speak(client).status_code == 200
     resets_at = datetime.fromisoformat(error_of(speak(client), 402)["quota"]["resets_at"])
     assert (resets_at.day, resets_at.hour, resets_at.tzinfo) == (1, 0, UTC)
-    monkeypatch.setattr(quota, "clock", lambda: resets_at - timedelta(seconds=1))
-    error_of(speak(client), 402)
-    monkeypatch.setattr(quota, "clock", lambda: resets_at)
+    this_month = period(tenant).month
+    assert quota.month_of(resets_at - timedelta(microseconds=1)) == this_month
+    assert quota.month_of(resets_at) == resets_at.date()
+    in_a_month = _as_if_a_month_had_passed(tenant)
     assert speak(client).status_code == 200
     body = state(tenant)
-    assert (body["period"], body["used"]["characters"]) == (f"{resets_at:%Y-%m}", len(TEXT))
+    assert (body["period"], body["used"]["characters"]) == (f"{this_month:%Y-%m}", len(TEXT))
     error_of(speak(client), 402)
+    assert quota.period_of(tenant.organization.id, in_a_month).used_characters == len(TEXT)
+
+
+def _as_if_a_month_had_passed(tenant: Tenant) -> date:
+    """What was done, was done in its last moment before this month began. The month in which it was."""
+    rows = {"organization": tenant.organization}
+    ended = datetime.combine(quota.current_month(), datetime.min.time(), UTC) - timedelta(microseconds=1)
+    UsageRecord.objects.filter(**rows).update(created_at=ended)
+    Reservation.objects.filter(**rows).update(month=quota.month_of(ended))
+    QuotaPeriod.objects.filter(**rows).update(month=quota.month_of(ended))
+    return quota.month_of(ended)
 
 
 def test_limit_counts_what_was_used_before_it(tenant: Tenant) -> None:

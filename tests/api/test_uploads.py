@@ -169,8 +169,8 @@ def test_nothing_is_left_of_a_client_that_left(tenant: Tenant) -> None:
     assert client.post("/stt/transcribe", files={"audio_file": ("s.wav", silence(0.3))}).status_code == 200
 
 
-def test_an_upload_that_stalls_is_given_up(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "STALL_SECONDS", 0.5)
+def test_an_upload_that_stalls_is_given_up(tenant: Tenant, settings: Any) -> None:
+    settings.REQUEST_STALL_SECONDS = 0.5
     with _send_half(tenant, tenant.key("stt")) as raw:
         answer = raw.recv(65536)
     assert answer.startswith(b"HTTP/1.1 400"), answer[:200]

@@ -56,7 +56,7 @@ def test_a_sound_machine(database: None) -> None:
     assert "All migrations have been applied." in told.getvalue()
 
 
-def test_every_check_is_told_of_in_time(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_check_is_told_of_in_time(database: None) -> None:
     import threading
 
     def hangs() -> Iterator[Finding]:
@@ -66,8 +66,7 @@ def test_every_check_is_told_of_in_time(database: None, monkeypatch: pytest.Monk
     def breaks() -> Iterator[Finding]:
         raise RuntimeError("password=hunter2hunter2")
 
-    monkeypatch.setattr(examination, "CHECKS", {"hangs": hangs, "breaks": breaks})
-    first, second = examination.examine(seconds=0.3)
+    first, second = examination.examine(checks={"hangs": hangs, "breaks": breaks}, seconds=0.3)
     assert (first.check, first.level) == ("hangs", "warning")
     assert "too long" in first.message
     assert (second.check, second.level) == ("breaks", "error")

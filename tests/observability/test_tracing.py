@@ -222,10 +222,8 @@ def test_what_is_no_traceparent_names_no_trace(header: str) -> None:
     assert tracing.trace_id_of(header) == ""
 
 
-def test_a_collector_that_is_away_costs_nobody_an_answer(
-    server: str, tenant: Tenant, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tracing, "EXPORT_SECONDS", 0.2)
+def test_a_collector_that_is_away_costs_nobody_an_answer(server: str, tenant: Tenant, settings: Any) -> None:
+    settings.OTEL_EXPORT_SECONDS = 0.2
     receiver = Receiver()
     receiver.close()
     settings.OTEL_EXPORTER_OTLP_ENDPOINT = f"http://127.0.0.1:{receiver.port}"

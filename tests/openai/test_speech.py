@@ -198,11 +198,10 @@ def _voice(speaker: str, gender: Any = None) -> Voice:
     return Voice(f"kokoro:{speaker}", speaker, "en-US", gender, "sherpa", "kokoro")
 
 
-def test_voices_of_a_neural_model_are_found_by_name_and_gender(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `_alike` does with a model's own voices, whose names are real: Kokoro's."""
+def test_voices_of_a_neural_model_are_found_by_name_and_gender() -> None:
+    """What `alike` does with a model's own voices, whose names are real: Kokoro's."""
     voices = (_voice("af_nova", "female"), _voice("af_bella", "female"), _voice("am_adam", "male"))
-    monkeypatch.setattr(names.engine, "voices", lambda: voices)
-    found = {name: names._alike(name, voices[1]) for name in names.VOICES}
+    found = {name: names.alike(name, voices[1], lambda: voices) for name in names.VOICES}
     assert found["nova"] == "kokoro:af_nova"
     assert {found[name] for name in ("ash", "onyx")} == {"kokoro:am_adam"}
     assert {found[name] for name in ("coral", "marin", "sage", "shimmer")} == {"kokoro:af_nova", "kokoro:af_bella"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -60,15 +59,14 @@ def test_onnx_equals_torch_and_sherpa_decodes_the_same(trained, tmp_path):
         check_equal(loaded.model, {name: paths[name] for name in PARTS})
 
 
-def test_int8_folder_imports(make_config, tmp_path, monkeypatch):
+def test_int8_folder_imports(make_config, tmp_path):
     config = make_config()
     tokenizer = prepare(config).tokenizer
     model = Transducer(config.model, len(tokenizer.symbols))
     state = checkpoint.model_state(model.state_dict(), config, tokenizer, step=1, data_hash="0" * 64)
     torch.save(state, tmp_path / "model.pt")
     arguments = ["--checkpoint", str(tmp_path / "model.pt"), "--output", str(tmp_path / "int8")]
-    monkeypatch.setattr(sys, "argv", ["export.py", *arguments, "--settings", json.dumps({"blank_penalty": 0.5})])
-    main()
+    main([*arguments, "--settings", json.dumps({"blank_penalty": 0.5})])
     folder = artifacts.read(tmp_path / "int8")
     artifacts.verify(folder)
     assert folder.manifest.format == "transducer"

@@ -252,7 +252,8 @@ def write_manifest(
     )
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
+    """given: arguments; None: those of the command line."""
     parser = argparse.ArgumentParser(description="Export a checkpoint for sherpa-onnx.")
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, help="the model folder to write")
@@ -260,7 +261,7 @@ def main() -> None:
     parser.add_argument("--float32", action="store_true", help="do not quantise to int8")
     parser.add_argument("--settings", type=json.loads, default={}, help="how to decode, JSON")
     parser.add_argument("--results", type=Path, help="what `evaluate.py --json` wrote")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     loaded = load_model(arguments.checkpoint)
     export_folder(loaded.model, loaded.tokenizer, arguments.output, int8=False)
     if not arguments.float32:

@@ -21,6 +21,8 @@ JOB_EVENTS_MAX_LISTENERS = env.integer("JOB_EVENTS_MAX_LISTENERS", 50, minimum=1
 """Streams of GET /jobs/events that one organisation may have open, on all servers together."""
 JOB_EVENTS_BEAT_SECONDS = 15.0
 """How often a stream that has nothing to tell says that it lives, and its credential is looked at again."""
+JOB_EVENTS_MAX_BEHIND = 256
+"""Events that such a stream may lag behind. One that lags more is told to look at everything anew."""
 
 PROCRASTINATE_READONLY_MODELS = True
 

@@ -21,6 +21,9 @@ OTEL_SERVICE_NAME = env.text("OTEL_SERVICE_NAME", "speech")
 OTEL_TRACES_SAMPLER_RATIO = env.share("OTEL_TRACES_SAMPLER_RATIO", 1.0)
 """The share of traces that is kept, of those that begin here; a caller's own choice stands."""
 
+OTEL_EXPORT_SECONDS = 5.0
+"""For so long a collector that does not take traces is asked again; then they are dropped."""
+
 ERROR_REPORTING_DSN = env.text("ERROR_REPORTING_DSN")
 """Where faults are reported, as Sentry's SDK has it; empty: into the log alone."""
 if ERROR_REPORTING_DSN and importlib.util.find_spec("sentry_sdk") is None:

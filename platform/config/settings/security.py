@@ -83,6 +83,8 @@ REQUEST_HEAD_SECONDS = env.integer("REQUEST_HEAD_SECONDS", 20, minimum=1)
 """How long the line and the headers of a request may take to come."""
 REQUEST_BODY_SECONDS = env.integer("REQUEST_BODY_SECONDS", 300, minimum=1)
 """How long a body may take; a large upload is granted more with each byte (`common.uploads`)."""
+REQUEST_STALL_SECONDS = 60.0
+"""A large upload of which nothing arrives for so long is given up."""
 
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",

@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 CHANNEL = "job_events"
 NAME = "speech job events"
 """Of the connection, for who looks at pg_stat_activity."""
-MAX_WAITING = 256
-"""Events that a stream may lag behind. One that lags more is told to look at everything anew."""
 GATHER_SECONDS = 0.05
 """What happens within so long is read with one query. Of a job's progress only the newest is sent."""
 CONNECT_SECONDS = 5.0
@@ -59,7 +57,7 @@ class Listener:
     def offer(self, event: Event) -> None:
         if self.lost or not self.scope.has(event):
             return
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) >= settings.JOB_EVENTS_MAX_BEHIND:
             self.lose()
             return
         self._waiting.append(event)
