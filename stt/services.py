@@ -264,13 +264,13 @@ def _create_job(
 @contextmanager
 def _stored(actor: Actor, upload: UploadedFile, reference: UploadedFile | None) -> Iterator[tuple[str, str]]:
     """The keys of the audio and of the far end's signal (or an empty one). Without a job they are not kept."""
-    key = _store(actor, upload)
-    reference_key = _store(actor, reference) if reference is not None and reference.size else ""
+    keys = [_store(actor, upload)]
     try:
-        yield key, reference_key
+        keys.append(_store(actor, reference) if reference is not None and reference.size else "")
+        yield keys[0], keys[1]
     except BaseException:
-        storage.delete(key)
-        storage.delete(reference_key)
+        for key in keys:
+            storage.delete(key)
         raise
 
 

@@ -211,19 +211,24 @@ class _Teed:
         return piece
 
     def close(self) -> None:
-        if not self._ended:
-            self._ended = True
-            jobs.end_without_result(
-                self._job,
-                status=JobStatus.CANCELLED,
-                code="client_disconnected",
-                message="The client left before the end of the audio.",
-                metered=self._timer.metered(self._timer.characters),
-            )
-        self._watching.close()
-        close = getattr(self._encoded, "close", lambda: None)
-        close()
-        self._copy.close()
+        try:
+            if not self._ended:
+                self._ended = True
+                self._end_as_left()
+        finally:  # also where the database did not answer
+            self._watching.close()
+            close = getattr(self._encoded, "close", lambda: None)
+            close()
+            self._copy.close()
+
+    def _end_as_left(self) -> None:
+        jobs.end_without_result(
+            self._job,
+            status=JobStatus.CANCELLED,
+            code="client_disconnected",
+            message="The client left before the end of the audio.",
+            metered=self._timer.metered(self._timer.characters),
+        )
 
     def _finish(self) -> None:
         if self._ended:
