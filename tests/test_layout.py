@@ -7,9 +7,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.platform_process import environment, manage
 
@@ -44,14 +46,17 @@ OURS = {
     "common",
     "config",
     "dashboard",
+    "deepgram_api",
     "jobs",
     "models_registry",
     "observability",
     "openai_api",
+    "retention",
     "sockets",
     "stt",
     "tts",
     "webhooks",
+    "wyoming_api",
 }
 WEB = {
     "channels",
@@ -109,6 +114,27 @@ def test_starting_imports_no_torch(tmp_path: Path) -> None:
     assert _run(script, env) == "[]"
 
 
+# ── What tests need ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _required(path: Path) -> Iterator[Requirement]:
+    """Of a file of requirements, and of those that it includes."""
+    for line in path.read_text().splitlines():
+        line = line.partition("#")[0].strip()  # noqa: PLW2901
+        if line.startswith("-r "):
+            yield from _required(path.parent / line.removeprefix("-r ").strip())
+        elif line and not line.startswith("-"):
+            yield Requirement(line)
+
+
+def test_all_that_tests_import_is_installed() -> None:
+    """A package that is missing would have its tests skipped, and nobody would miss them."""
+    wanted = [each for each in _required(ROOT / "requirements-dev.txt") if not each.marker or each.marker.evaluate()]
+    assert {"torch", "pytest", "django"} <= {each.name.lower() for each in wanted}
+    installed = {str(found.name).lower().replace("_", "-") for found in metadata.distributions()}
+    assert {name for each in wanted if (name := each.name.lower().replace("_", "-")) not in installed} == set()
+
+
 # ── Settings and migrations ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -126,12 +152,9 @@ def _read_variables() -> set[str]:
 
 
 def test_every_setting_has_its_line() -> None:
-    example = ROOT / ".env.example"
-    if not example.exists():
-        pytest.skip("there is no .env.example yet")
     variables = _read_variables()
     assert {"SECRET_KEY", "DATA_DIR", "S3_BUCKET", "PORT"} <= variables
-    lines = set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", example.read_text(), flags=re.MULTILINE))
+    lines = set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), flags=re.MULTILINE))
     assert variables - lines == set(), "missing in .env.example"
     assert lines - variables == set(), "in .env.example, but nobody reads it"
 
