@@ -16,22 +16,19 @@ purpose, pauses for IDEMPOTENCY_STREAM_GRACE_SECONDS and goes on when somebody w
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
-import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, connection
-from django.http import QueryDict, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -42,6 +39,7 @@ from common import db, errors, storage
 from common.api import JsonView
 from common.lifetime import server_is_stopping
 from common.streaming import in_thread
+from jobs.identity import Identity, identity_of
 from jobs.models import IdempotencyRecord, Job, JobStatus
 from ml.errors import Cancelled
 
@@ -53,8 +51,6 @@ KEPT = {
 }
 LEASE_SECONDS: float = settings.JOB_LEASE_SECONDS
 BEAT_SECONDS = 1.0
-
-_PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 
 Answer = Response | StreamingHttpResponse
 Post = Callable[..., Answer]
@@ -82,7 +78,7 @@ def idempotent(post: Post) -> Post:
 
     @functools.wraps(post)
     def once(view: JsonView, request: Request, *args: Any, **kwargs: Any) -> Answer:
-        identity = _identity(view.actor, request)
+        identity = identity_of(view.actor, request)
         if identity is None:
             return post(view, request, *args, **kwargs)
         claimed = _claim_or_wait(identity, view.client_left or threading.Event())
@@ -103,78 +99,10 @@ def forget(*, job: Job) -> None:
     IdempotencyRecord.objects.filter(organization_id=job.organization_id, job_ids__contains=[job.id]).delete()
 
 
-# ── Which request it is ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    organization_id: uuid.UUID
-    credential: str
-    source: str
-    key: str
-    fingerprint: str
-    starts_anew: bool  # an SDK's first try: what was answered before is of another request that looks the same
-
-    @property
-    def record(self) -> dict[str, Any]:
-        return {
-            "organization_id": self.organization_id, "credential": self.credential, "source": self.source,
-            "key": self.key,
-        }  # fmt: skip
-
-
-def _identity(actor: Actor, request: Request) -> _Identity | None:
-    key, count = request.headers.get("Idempotency-Key"), request.headers.get("x-stainless-retry-count", "")
-    if key is None and not count.isdecimal():
-        return None
-    if key is not None and not _PRINTABLE.fullmatch(key):
-        raise errors.InvalidRequest(
-            "An Idempotency-Key has 1 to 255 printable ASCII characters.", code="idempotency_key_invalid"
-        )
-    fingerprint = _fingerprint(request)
-    source = IdempotencyRecord.Source.HEADER if key is not None else IdempotencyRecord.Source.RETRY
-    return _Identity(
-        actor.organization.id,
-        actor.id,
-        source,
-        fingerprint if key is None else key,
-        fingerprint,
-        starts_anew=key is None and int(count) == 0,
-    )
-
-
-def _fingerprint(request: Request) -> str:
-    """SHA-256 over method, path, query and body: JSON whatever its order and spacing, form fields, files."""
-    digest = hashlib.sha256()
-
-    def add(*parts: str | None) -> None:
-        digest.update(json.dumps(parts).encode())
-
-    add(request.method, request.path, request.META.get("QUERY_STRING", ""))
-    if not isinstance(request.data, QueryDict):
-        add(json.dumps(request.data, sort_keys=True))
-        return digest.hexdigest()
-    for name, values in sorted(request.data.lists()):
-        for value in values:
-            if isinstance(value, UploadedFile):
-                add("file", name, value.name, _sha256(value))
-            else:
-                add("field", name, str(value))
-    return digest.hexdigest()
-
-
-def _sha256(upload: UploadedFile) -> str:
-    digest = hashlib.sha256()
-    for chunk in upload.chunks():
-        digest.update(chunk)
-    upload.seek(0)
-    return digest.hexdigest()
-
-
 # ── Who computes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _claim_or_wait(identity: _Identity, client_left: threading.Event) -> _Attempt | IdempotencyRecord:
+def _claim_or_wait(identity: Identity, client_left: threading.Event) -> _Attempt | IdempotencyRecord:
     """Ours to compute, or the record of an answer that there is."""
     deadline = time.monotonic() + settings.IDEMPOTENCY_WAIT_SECONDS
     pause = 0.02
@@ -204,7 +132,7 @@ def _claim_or_wait(identity: _Identity, client_left: threading.Event) -> _Attemp
     return attempt
 
 
-def _insert(identity: _Identity, client_left: threading.Event) -> _Attempt | None:
+def _insert(identity: Identity, client_left: threading.Event) -> _Attempt | None:
     attempt = uuid.uuid4()
     try:
         IdempotencyRecord.objects.create(**identity.record, **_fresh(identity, attempt))
@@ -213,13 +141,13 @@ def _insert(identity: _Identity, client_left: threading.Event) -> _Attempt | Non
     return _Attempt(attempt, client_left)
 
 
-def _take_over(record: IdempotencyRecord, identity: _Identity, client_left: threading.Event) -> _Attempt | None:
+def _take_over(record: IdempotencyRecord, identity: Identity, client_left: threading.Event) -> _Attempt | None:
     attempt = uuid.uuid4()
     changed = IdempotencyRecord.objects.filter(id=record.id, attempt=record.attempt).update(**_fresh(identity, attempt))
     return _Attempt(attempt, client_left) if changed else None
 
 
-def _fresh(identity: _Identity, attempt: uuid.UUID) -> dict[str, Any]:
+def _fresh(identity: Identity, attempt: uuid.UUID) -> dict[str, Any]:
     now = timezone.now()
     return {
         "fingerprint": identity.fingerprint, "attempt": attempt, "started_at": now, "heartbeat_at": now,
@@ -228,9 +156,9 @@ def _fresh(identity: _Identity, attempt: uuid.UUID) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _not_anew(identity: _Identity) -> _Identity:
+def _not_anew(identity: Identity) -> Identity:
     """Another first try took the record in this very moment: that it is the same request is good enough."""
-    return _Identity(**{**{name: getattr(identity, name) for name in identity.__slots__}, "starts_anew": False})
+    return replace(identity, starts_anew=False)
 
 
 def _is_over(record: IdempotencyRecord) -> bool:
