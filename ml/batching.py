@@ -397,7 +397,8 @@ def _is_sound(engine: Any, suspect: Work) -> bool:
         return True
     try:
         suspect.call(engine, [suspect.probe()], None)
-    except Exception:
+    except Exception as error:  # whatever it is: an engine that cannot even do this is broken
+        log.warning("the engine's probe failed too: %s", error)
         return False
     return True
 

@@ -8,6 +8,7 @@ crash or bloat it end the streams of the one tenant who shares that child, and n
 from __future__ import annotations
 
 import collections
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from ml.audio.decode import MEMORY_BYTES
 from ml.audio.decoder import SAMPLE_RATE, Decoder
 from ml.types import PcmSamples
 from ml.workers import WorkerPool
+
+log = logging.getLogger(__name__)
 
 Encoding = Literal["pcm_s16le", "pcm_f32le", "mulaw", "alaw", "opus"]
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
@@ -323,7 +326,8 @@ class _Demuxing:
             self._decoder.follow(self._pipe, self)
         except errors.MlError as error:
             self._error = error
-        except Exception as error:
+        except Exception as error:  # what a decoder makes of hostile bytes is as manifold as they are
+            log.info("sound that comes as it is made cannot be decoded", exc_info=True)
             self._error = errors.AudioUndecodable(f"The sound cannot be decoded ({type(error).__name__}).")
         with self._pipe.changed:
             self._done = True

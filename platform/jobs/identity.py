@@ -18,6 +18,7 @@ from common import errors
 from jobs.models import IdempotencyRecord
 
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
+_COUNT = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Identity:
 def identity_of(actor: Actor, request: Request) -> Identity | None:
     """None where the request says nothing of repetitions. Raises InvalidRequest for a wrong Idempotency-Key."""
     key, count = request.headers.get("Idempotency-Key"), request.headers.get("x-stainless-retry-count", "")
-    if key is None and not count.isdecimal():
+    if key is None and not _COUNT.fullmatch(count):
         return None
     if key is not None and not _PRINTABLE.fullmatch(key):
         raise errors.InvalidRequest(

@@ -92,7 +92,7 @@ class Monitor:
                     continue
             try:
                 self._look_after(watches)
-            except Exception:
+            except Exception:  # the thread goes on: without its heartbeats all jobs here would be taken for lost
                 log.exception("the job monitor could not reach the database; it goes on trying")
             finally:
                 connection.close()

@@ -269,6 +269,14 @@ def test_sdk_retry_gets_the_first_answer(tenant: Tenant) -> None:
     assert jobs(tenant) == 4
 
 
+@pytest.mark.parametrize("count", ["", "-1", "x", "1.0", "9" * 5000])
+def test_what_counts_no_retries_is_ignored(tenant: Tenant, count: str) -> None:
+    client = tenant.key("tts")
+    headers = {"x-stainless-retry-count": count}
+    answers = [client.post("/tts/synthesize", json={"text": "Hi."}, headers=headers) for _ in range(2)]
+    assert [(answer.status_code, replayed(answer)) for answer in answers] == [(200, False)] * 2
+
+
 def test_slow_answer_is_computed_and_billed_once(tenant: Tenant) -> None:
     """The SDK's time-out breaks the connection, and its retry comes while the first is still computing."""
     client = tenant.key("tts")

@@ -6,6 +6,7 @@ import pytest
 
 from stt.models import SttJob, Transcription
 from tests.api.support import owned_clips
+from tests.browser import signed_in
 from tests.conftest import Tenant
 from tests.dashboard.kit import Chromium, check, get_page, settled, toast, until
 from tts.models import TtsJob
@@ -82,6 +83,15 @@ def test_transcript_plays_and_is_corrected(tenant: Tenant, chromium: Chromium, t
         assert answer.headers["content-disposition"].startswith('attachment; filename="weather.')
     docx = page.request.get(f"/dashboard/jobs/stt/{transcribed['job_id']}/transcript.docx")
     assert docx.body().startswith(b"PK")
+
+
+def test_what_is_no_segments_number_is_ignored(tenant: Tenant, transcribed: dict) -> None:
+    before = Transcription.objects.get(job_id=transcribed["job_id"]).text
+    answer = signed_in(tenant, "developer").submit(
+        f"/dashboard/jobs/stt/{transcribed['job_id']}", {f"segment-{'9' * 5000}": "never", "segment-": "said"}
+    )
+    assert answer.status_code == 302
+    assert Transcription.objects.get(job_id=transcribed["job_id"]).text == before
 
 
 def test_failed_job_says_why_and_is_tried_again(tenant: Tenant, chromium: Chromium, transcribed: dict) -> None:

@@ -16,6 +16,7 @@ frame only (`ds`: 0.093 s, 46.1 %, but 79 % instead of 7 % on one of the reposit
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -29,6 +30,8 @@ from ml.stt.engines.pocketsphinx import MEMORY_BYTES, Decoder, to_hypothesis, wi
 from ml.stt.engines.streaming import Step, StepQueue
 from ml.types import PcmSamples, Word
 from ml.workers import WorkerPool
+
+log = logging.getLogger(__name__)
 
 MAX_ACTIVE_PHONES = 3000
 DECODERS_A_PROCESS = 24
@@ -180,7 +183,8 @@ class Decoders:
             return getattr(self, f"_{method}")(number, argument), None
         except errors.MlError as error:
             return None, [error.code, error.message, error.param]
-        except Exception as error:
+        except Exception as error:  # one session's fault is not another's
+            log.exception("a live step failed", extra={"step": method})
             return None, ["engine_failed", f"{type(error).__name__}: {error}", None]
 
     def _prepare(self, _: int, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -36,7 +37,7 @@ UNSURE, DOUBTFUL = 0.4, 0.7
 """Under these confidences words are marked."""
 
 _SELECTORS: dict[str, Any] = {Task.STT: stt, Task.TTS: tts}
-_EDITED = "segment-"
+_EDITED = re.compile(r"segment-([0-9]{1,9})")
 
 
 class JobFilters(FilterForm):
@@ -82,9 +83,7 @@ class JobPage(Page):
             raise errors.NotFound(_t("Only transcripts can be corrected."))
         form = forms.Form(request.POST)
         texts = {
-            int(name.removeprefix(_EDITED)): str(value)
-            for name, value in request.POST.items()
-            if name.startswith(_EDITED) and name.removeprefix(_EDITED).isdecimal()
+            int(edited[1]): str(value) for name, value in request.POST.items() if (edited := _EDITED.fullmatch(name))
         }
         if form.is_valid() and succeeds(
             form, lambda: editing.edit_transcription(actor=self.actor, job=job, texts=texts)

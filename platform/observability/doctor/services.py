@@ -105,7 +105,7 @@ def _unreachable() -> str:
         parameters = connection.get_connection_params()
         known = {name: parameters[name] for name in _LIBPQ if name in parameters}
         psycopg.connect(**known, connect_timeout=CONNECT_SECONDS).close()
-    except Exception as error:
+    except Exception as error:  # whatever it is, the doctor tells of it
         return reason(error)
     return ""
 
@@ -275,7 +275,7 @@ def audio_store() -> Iterator[Finding]:
         with default_storage.open(key) as file:
             back = file.read()
         default_storage.delete(key)
-    except Exception as error:
+    except Exception as error:  # a storage's library raises its own: the doctor tells of them
         cause = error.__cause__ or error
         yield say.error(f"Audio cannot be stored in {where}: {reason(cause)}.", _storage_advice(cause))
         return
