@@ -168,6 +168,8 @@ CLAIMS: list[tuple[dict[str, Any], str]] = [
     ({"exp": int(time.time()) - 120}, "expired"),
     ({"exp": None}, "exp"),
     ({"sub": None}, "sub"),
+    ({"sub": 7}, "names nobody"),
+    ({"sub": ["somebody"]}, "names nobody"),
     ({"email_verified": False}, "verified"),
     ({"email_verified": None}, "verified"),
     ({"email_verified": "true"}, "verified"),

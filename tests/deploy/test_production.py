@@ -252,5 +252,7 @@ def test_without_servers_the_answer_is_clear(platform: Production, client: httpx
     error_of(answer, 503, "server_unavailable")
     assert int(answer.headers["Retry-After"]) > 0
     assert [worker.stop() for worker in platform.workers] == [0, 0]
-    for log in platform.folder.glob("*.log"):
+    logs = list(platform.folder.glob("*.log"))
+    assert len(logs) >= len(platform.servers) + len(platform.workers)
+    for log in logs:
         assert "Traceback" not in log.read_text(), log.read_text()
