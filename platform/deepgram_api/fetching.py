@@ -42,7 +42,7 @@ def fetch(url: str, into: IO[bytes], *, most_bytes: int, cancel: threading.Event
                 if answer.status not in _REDIRECTS:
                     _copy(answer, into, most_bytes, expired, cancel)
                     return answer.headers.get_content_type()
-                url = urljoin(url, answer.headers.get("Location", ""))
+                url = _redirected(url, answer.headers.get("Location", ""))
         except targets.TargetRefused as refused:
             raise RemoteContentError(refused.message.replace("webhooks", "this server")) from None
         except TimeoutError:
@@ -52,6 +52,13 @@ def fetch(url: str, into: IO[bytes], *, most_bytes: int, cancel: threading.Event
         except (OSError, http.client.HTTPException) as failure:
             raise RemoteContentError(f"The address cannot be read ({type(failure).__name__}).") from None
     raise RemoteContentError(f"The address redirects more than {MAX_REDIRECTS} times.")
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise RemoteContentError("The address redirects to what is no URL.") from None
 
 
 def _get(connection: http.client.HTTPConnection, target: Target) -> http.client.HTTPResponse:

@@ -115,7 +115,9 @@ def address() -> Iterator[str]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            places = {"/moved": "/clip.wav", "/round": "/round", "/inside": "http://10.0.0.1/clip.wav"}
+            places = {
+                "/moved": "/clip.wav", "/round": "/round", "/inside": "http://10.0.0.1/clip.wav", "/torn": "http://[",
+            }  # fmt: skip
             if self.path in places:
                 self.send_response(302)
                 self.send_header("Location", places[self.path])
@@ -156,7 +158,7 @@ def test_addresses_that_are_refused(tenant: Tenant, address: str) -> None:
         by_address(tenant, f"{address}/clip.wav")
     assert refusal(raised) == (400, "REMOTE_CONTENT_ERROR")
     assert "may not reach" in raised.value.body["err_msg"]
-    for path in ("/inside", "/round", "/nothing"):
+    for path in ("/inside", "/round", "/torn", "/nothing"):
         with override_settings(**LOCAL), pytest.raises(BadRequestError) as raised:
             by_address(tenant, address + path)
         assert refusal(raised) == (400, "REMOTE_CONTENT_ERROR")
