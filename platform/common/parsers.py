@@ -36,6 +36,14 @@ class JSONParser(BaseJSONParser):
         return data
 
 
+def is_storable(text: str) -> bool:
+    """Whether the database takes it: without NUL and lone surrogates, which JSON inside a field can bring."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def refuse_constant(name: str) -> None:
     """For `json.loads`, which would take NaN and Infinity."""
     raise ValueError(f"{name} is not a number in JSON")

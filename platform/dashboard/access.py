@@ -115,7 +115,10 @@ class Page(View):
 
     def back(self) -> str:
         """The address of the page that sent the request, if it is one of ours; else the dashboard."""
-        referer = urlsplit(self.request.headers.get("Referer", ""))
+        try:
+            referer = urlsplit(self.request.headers.get("Referer", ""))
+        except ValueError:  # no URL at all
+            return HOME
         same = referer.netloc == self.request.get_host() and referer.path != self.request.path
         return safe_next(self.request, f"{referer.path}?{referer.query}".rstrip("?")) if same else HOME
 

@@ -149,7 +149,13 @@ def test_noise_is_refused(tenant: Tenant, sample: bytes) -> None:
     assert "quiet room" in made["error"]["message"]
 
 
-@pytest.mark.parametrize("consent", ["", "  ", "false", "{", '{"name": "Ann"}', '{"statement": 1}', '{"who": "x"}'])
+@pytest.mark.parametrize(
+    "consent",
+    [
+        "", "  ", "false", "{", '{"name": "Ann"}', '{"statement": 1}', '{"who": "x"}', r'{"statement": "\u0000"}',
+        r'{"statement": "I do", "name": "\ud800"}',
+    ],
+)  # fmt: skip
 def test_without_a_consent_there_is_no_voice(tenant: Tenant, sample: bytes, consent: str) -> None:
     answer = clone(tenant.user("developer"), sample, consent=consent)
     assert error_of(answer, 400)["param"] == "consent"

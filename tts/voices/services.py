@@ -16,6 +16,7 @@ from django.utils import timezone
 from accounts.actors import Actor
 from audit import services as audit
 from common import context, db, errors, storage
+from common.parsers import is_storable
 from jobs.services import lock_organization
 from ml.audio import EXTENSIONS
 from ml.errors import AudioEmpty
@@ -60,6 +61,8 @@ def read_consent(text: str) -> Statement:
         raise _refused("A consent as JSON has the texts name and statement.", "parameter_invalid")
     if not strings.get("statement") or len(strings.get("name", "")) > 200:
         raise _refused("A consent needs a statement, and a name of at most 200 characters.", "consent_required")
+    if not all(is_storable(text) for text in strings.values()):
+        raise _refused("The consent has characters that are none.", "parameter_invalid")
     return Statement(strings["statement"], strings.get("name", ""))
 
 
