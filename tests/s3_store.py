@@ -9,12 +9,11 @@ from typing import Any
 import boto3
 from moto.server import ThreadedMotoServer
 
-BUCKET = "audio"
 CREDENTIALS = {"S3_ACCESS_KEY_ID": "test", "S3_SECRET_ACCESS_KEY": "test"}
 
 
 class Store:
-    """What it holds outlasts its absence."""
+    """What it holds outlasts its absence. Its bucket is its own: all stores of a process share their contents."""
 
     def __init__(self) -> None:
         self.server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -28,12 +27,13 @@ class Store:
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
-        self.client.create_bucket(Bucket=BUCKET)
+        self.bucket = f"audio-{self.port}"
+        self.client.create_bucket(Bucket=self.bucket)
 
     @property
     def settings(self) -> dict[str, str]:
         """Of a platform that keeps its audio here."""
-        return {"S3_BUCKET": BUCKET, "S3_ENDPOINT_URL": self.url, **CREDENTIALS}
+        return {"S3_BUCKET": self.bucket, "S3_ENDPOINT_URL": self.url, **CREDENTIALS}
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -46,4 +46,4 @@ class Store:
             self.server.start()
 
     def keys(self) -> list[str]:
-        return [entry["Key"] for entry in self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+        return [entry["Key"] for entry in self.client.list_objects_v2(Bucket=self.bucket).get("Contents", [])]

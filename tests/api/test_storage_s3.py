@@ -9,7 +9,7 @@ import pytest
 
 from tests.api.support import decode, silence
 from tests.platform_process import Platform, environment, manage, running
-from tests.s3_store import BUCKET, Store
+from tests.s3_store import Store
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_life_of_speech(store: Store, platform: Platform, client: httpx.Client) 
 
     whole = httpx.get(job["audio_url"], trust_env=False)
     assert decode(whole.content).seconds == pytest.approx(job["duration_seconds"], abs=0.01)
-    assert whole.content == store.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    assert whole.content == store.client.get_object(Bucket=store.bucket, Key=key)["Body"].read()
     part = httpx.get(job["audio_url"], headers={"Range": "bytes=100-199"}, trust_env=False)
     assert (part.status_code, part.content) == (206, whole.content[100:200])
     assert part.headers["Content-Range"] == f"bytes 100-199/{len(whole.content)}"

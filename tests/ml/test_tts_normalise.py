@@ -76,7 +76,7 @@ def test_hostile_text_takes_no_more_than_moments(written):
     assert time.process_time() - began < 1
 
 
-@pytest.mark.parametrize("language", sorted({primary(code) for code in num2words.CONVERTER_CLASSES}))
+@pytest.mark.parametrize("language", sorted({primary(code) for code in num2words.CONVERTER_CLASSES} | numbers._INDIC))
 def test_every_number_has_words_or_none_in_every_language(language):
     """Also where num2words has gaps, or would never return: Amharic's millions."""
     values = [0, 1, 2, 21, 100, 1_001, 1_798, 999_999, 3_486_807, 9_999_999, 10**9, 10**12, numbers.LARGEST - 1, 10**18]
@@ -88,6 +88,12 @@ def test_every_number_has_words_or_none_in_every_language(language):
     ):
         assert made is None or made.strip()
     assert time.process_time() - began < 5
+
+
+def test_hindi_counts_in_crores():
+    assert numbers.cardinal(10**9, "hi") == f"{numbers.cardinal(100, 'hi')} करोड़"
+    many = f"{numbers.cardinal(12_345_678, 'hi')} करोड़ {numbers.cardinal(9_012_345, 'hi')}"
+    assert numbers.cardinal(123_456_789_012_345, "hi") == many
 
 
 def test_large_numbers_in_amharic_are_read_digit_by_digit():

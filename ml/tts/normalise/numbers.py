@@ -9,10 +9,13 @@ from ml.tts.languages import primary
 
 LARGEST = 10**15
 """From here on a number is read digit by digit."""
-_LARGEST = {"am": 10**6}
-"""In these languages from there on: num2words 0.5.14 does not return from larger ones."""
-
 _INDIC = frozenset({"hi", "bn", "gu", "mr", "ta", "te", "kn", "ml", "or", "pa", "as"})
+_INDIC_LARGEST = 10**9
+_LARGEST = {**dict.fromkeys(_INDIC - {"hi"}, _INDIC_LARGEST), "am": 10**6}
+"""In these languages from there on: indic-numtowords has no words for more, and num2words 0.5.14 does not return from
+Amharic's millions."""
+
+_CRORE = 10**7
 _HINDI_ORDINALS = {1: "पहला", 2: "दूसरा", 3: "तीसरा", 4: "चौथा", 5: "पाँचवाँ", 6: "छठा"}
 _POINT = {"hi": "दशमलव", "mr": "दशांश", "bn": "দশমিক"}
 _MINUS = {"en": "minus", "hi": "ऋण"}
@@ -73,9 +76,13 @@ def digits(written: str, language: str) -> str | None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _indic(value: int, code: str) -> str | None:
+def _indic(value: int, code: str) -> str:
+    """Of less than _INDIC_LARGEST; in Hindi of more."""
     from indic_numtowords import num2words
 
+    if value >= _INDIC_LARGEST:
+        crores, rest = divmod(value, _CRORE)
+        return f"{_indic(crores, code)} करोड़ {_indic(rest, code) if rest else ''}".strip()
     return str(num2words(value, lang=code))
 
 
