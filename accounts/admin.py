@@ -19,6 +19,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts import services, two_factor
+from accounts.joining_admin import InvitationAdmin, ServiceAccountAdmin
 from accounts.models import ApiKey, LoginSession, Membership, Organization, Scope, User
 from common import errors
 from common.admin import (
@@ -31,6 +32,11 @@ from common.admin import (
     scoped,
     status_mark,
 )
+
+__all__ = [
+    "ApiKeyAdmin", "InvitationAdmin", "LoginSessionAdmin", "MembershipAdmin", "OrganizationAdmin",
+    "ServiceAccountAdmin", "UserAdmin",
+]  # fmt: skip
 
 
 class LowerEmailField(forms.EmailField):

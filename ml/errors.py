@@ -9,6 +9,8 @@
     │  └─ AudioTooLong            413  audio_too_long
     ├─ InvalidRequest             400  invalid_parameter   (carries `param`)
     │  ├─ UnknownVoice            400  voice_not_found
+    │  ├─ VoiceMixInvalid         400  voice_mix_invalid   ("a(2)+b": a weight, or too many parts)
+    │  ├─ VoiceMixUnsupported     400  voice_mixing_unsupported
     │  ├─ UnknownModel            400  model_not_found
     │  ├─ LanguageNotSupported    400  language_not_supported
     │  └─ SsmlInvalid             400  ssml_invalid
@@ -80,6 +82,16 @@ class InvalidRequest(MlError):
 
 class UnknownVoice(InvalidRequest):
     code = "voice_not_found"
+
+
+class VoiceMixInvalid(InvalidRequest):
+    code = "voice_mix_invalid"
+
+
+class VoiceMixUnsupported(InvalidRequest):
+    """The model of these voices cannot speak with several at once."""
+
+    code = "voice_mixing_unsupported"
 
 
 class UnknownModel(InvalidRequest):

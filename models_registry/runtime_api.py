@@ -299,11 +299,18 @@ def _serving_stt() -> list[dict[str, Any]]:
 
 
 def _serving_tts() -> list[dict[str, Any]]:
-    voices: dict[str, dict[str, Any]] = {}
+    voices: dict[str, list[str]] = {}
     for voice in tts.voices():
-        model = voices.setdefault(voice.model, {"name": voice.model, "engine": voice.engine, "voices": []})
-        model["voices"].append(voice.id)
-    return list(voices.values())
+        voices.setdefault(voice.model, []).append(voice.id)
+    return [
+        {
+            "name": info.name,
+            "engine": info.engine,
+            "capabilities": _plain(asdict(info.capabilities)),
+            "voices": voices.get(info.name, []),
+        }
+        for info in tts.models()
+    ]
 
 
 def _plain(value: Any) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from common.admin import OrganizationFilter, ScopedInline, pretty
+from common.admin import OrganizationFilter, ReadOnlyAdmin, ScopedInline, pretty
 from common.display import size
 from jobs.admin import AudioAdmin, JobAdmin
-from stt.models import AudioFile, SttJob, Transcription
+from stt.models import AudioFile, SttJob, Transcription, TranscriptionDefaults
 
 
 class TranscriptionInline(ScopedInline, admin.StackedInline):
@@ -73,3 +73,23 @@ class AudioFileAdmin(AudioAdmin):
 
     def audio_key_of(self, row: AudioFile) -> str:
         return row.key
+
+
+@admin.register(TranscriptionDefaults)
+class TranscriptionDefaultsAdmin(ReadOnlyAdmin):
+    """Changed in the dashboard's settings, where each stage says what it does. Empty: the platform's own."""
+
+    list_display = ("name", "itn", "punctuate", "profanity_filter", "redact", "left_out", "created_at")
+    list_filter = (OrganizationFilter,)
+    list_select_related = ("organization",)
+    search_fields = ("organization__name",)
+    fields = ("organization", "itn", "punctuate", "profanity_filter", "redact", "left_out", "created_at")
+    readonly_fields = fields
+
+    @admin.display(description="organization", ordering="organization__name")
+    def name(self, row: TranscriptionDefaults) -> str:
+        return row.organization.name
+
+    @admin.display(description="stages left out")
+    def left_out(self, row: TranscriptionDefaults) -> str:
+        return ", ".join(row.disable) or "–"

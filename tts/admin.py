@@ -1,11 +1,15 @@
-"""The history of syntheses."""
+"""The history of syntheses, and what their words and voices are asked to be like."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 
 from jobs.admin import JobAdmin
+from tts.defaults.admin import SpeechDefaultsAdmin
+from tts.lexicons.admin import LexiconAdmin, VoiceDefaultsAdmin
 from tts.models import TtsJob
+
+__all__ = ["LexiconAdmin", "SpeechDefaultsAdmin", "TtsJobAdmin", "VoiceDefaultsAdmin"]
 
 
 @admin.register(TtsJob)

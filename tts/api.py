@@ -32,6 +32,7 @@ from jobs.api import (
 from jobs.idempotency import JobStream, idempotent
 from jobs.models import JobStatus
 from ml import audio
+from ml import tts as engine
 from ml.tts import timeline
 from ml.types import SynthesisOptions, Voice
 from tts import selectors, services
@@ -73,7 +74,12 @@ class SpeechOptionsSerializer(StrictSerializer):
     """How to speak plain text."""
 
     language = serializers.CharField(max_length=35, required=False, help_text="BCP-47; default en-US.")
-    voice = serializers.CharField(max_length=100, required=False, help_text="An id of GET /tts/voices.")
+    voice = serializers.CharField(
+        max_length=100,
+        required=False,
+        help_text="An id of GET /tts/voices, or a mix of up to eight of one model that have `voice_mixing`, with"
+        " weights where they are wanted: `vctk:p225(2)+p226`.",
+    )
     model = serializers.CharField(max_length=100, required=False)
     format = serializers.ChoiceField(choices=FORMATS, required=False, help_text="Default wav.")
     sample_rate = serializers.IntegerField(min_value=8000, max_value=48000, required=False, help_text="Hertz.")
@@ -390,4 +396,5 @@ def _voice(voice: Voice) -> dict[str, Any]:
         "kind": "builtin",
         "status": "ready",
         "preview_url": None,
+        "voice_mixing": engine.mixes(voice),
     }

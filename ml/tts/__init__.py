@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ml.tts.engines.espeak import Variant
     from ml.tts.narration import Narrator
     from ml.tts.pipeline import MAX_CHARACTERS, Speech, output_sample_rate, resolve, synthesize, variants, voices
-    from ml.tts.registry import ModelInfo, install, models, reload, uninstall
+    from ml.tts.registry import ModelInfo, install, mixes, models, reload, uninstall
 
 __all__ = [
     "MAX_CHARACTERS",
@@ -28,6 +28,7 @@ __all__ = [
     "Speech",
     "Variant",
     "install",
+    "mixes",
     "models",
     "output_sample_rate",
     "reload",
@@ -41,7 +42,7 @@ __all__ = [
 _MODULES = {
     "Narrator": "ml.tts.narration",
     "Variant": "ml.tts.engines.espeak",
-    **dict.fromkeys(("ModelInfo", "install", "models", "reload", "uninstall"), "ml.tts.registry"),
+    **dict.fromkeys(("ModelInfo", "install", "mixes", "models", "reload", "uninstall"), "ml.tts.registry"),
 }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ml import errors
-from ml.tts import delivery, languages, own, registry, scripts, ssml, timing
+from ml.tts import delivery, languages, mixing, own, registry, scripts, ssml, timing
 from ml.tts import text as plain
 from ml.tts.edges import trimmed
 from ml.tts.engines import espeak
@@ -90,18 +90,28 @@ class Speech(Iterator[AudioChunk]):
 def resolve(options: SynthesisOptions) -> Voice:
     """The voice that `options` ask for, over all installed models.
 
-    Raises `UnknownModel`, `UnknownVoice` or `LanguageNotSupported`.
+    Raises `UnknownModel`, `UnknownVoice`, `LanguageNotSupported`, `VoiceMixInvalid` or `VoiceMixUnsupported`.
     """
     if options.voice is None:
         return _default_voice(options)
-    voice = own.find(options.voice, options)
+    voice = _named(options.voice, options)
+    if len(voice.id) > mixing.MOST_CHARACTERS and "+" in voice.id:
+        raise errors.VoiceMixInvalid(
+            f"The name of a mix has at most {mixing.MOST_CHARACTERS} characters, its languages included.", param="voice"
+        )
+    return voice
+
+
+def _named(voice_id: str, options: SynthesisOptions) -> Voice:
+    """In the language of `options`, where they have one."""
+    voice = own.find(voice_id, options)
     if voice is None:
-        raise errors.UnknownVoice(f"There is no voice {options.voice[:80]!r}.", param="voice")
+        raise errors.UnknownVoice(f"There is no voice {voice_id[:80]!r}.", param="voice")
     if options.model is not None and registry.model(options.model).name != voice.model:
         raise errors.UnknownVoice(f"The model {options.model} has no voice {voice.id}.", param="voice")
     if options.language is None:
         return voice
-    spoken = own.in_language(voice, options.language, options) or _in_language(voice, options.language)
+    spoken = own.in_language(voice, options.language, options) or registry.in_language(voice, options.language)
     if spoken is None:
         message = f"The voice {voice.id} speaks {voice.language}, not {options.language[:40]!r}."
         raise errors.LanguageNotSupported(message, param="language")
@@ -201,16 +211,6 @@ def _voice_for(language: str, model: str | None = None) -> Voice:
     return voice
 
 
-def _in_language(voice: Voice, language: str) -> Voice | None:
-    """The same speaker, speaking `language`; None: he does not."""
-    wanted = languages.primary(language)
-    speaker = voice.id.partition("@")[0]
-    same = [own for own in registry.model(voice.model).voices if own.id.partition("@")[0] == speaker]
-    fitting = [own for own in (voice, *same) if languages.primary(own.language) == wanted]
-    exact = [own for own in fitting if own.language == languages.with_case(language.strip())]
-    return next(iter(exact + fitting), None)
-
-
 def _find_ssml_voice(
     options: SynthesisOptions, name: str | None, language: str | None, gender: str | None, current: str
 ) -> str:
@@ -226,7 +226,7 @@ def _find_ssml_voice(
 
 
 def _speaking(voice: Voice, language: str) -> Voice:
-    spoken = _voice_for(language) if _takes_timbres(voice) else _in_language(voice, language)
+    spoken = _voice_for(language) if _takes_timbres(voice) else registry.in_language(voice, language)
     if spoken is None:
         return _voice_for(language)
     timbre = voice.id.partition("+")[2]

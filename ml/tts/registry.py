@@ -96,12 +96,16 @@ def describe(folder: ModelFolder, *, priority: int | None = None, default: bool 
         raise errors.ModelInvalid(f"The name {manifest.name} is the embedded engine's.")
     engine_folder = runtime.for_engine(folder)
     engine_manifest = engine_folder.manifest
-    phonemes = runtime.static_function(folder, "takes_phonemes")
+    phonemes, mixing = (runtime.static_function(folder, name) for name in ("takes_phonemes", "mixes_voices"))
     chosen = runtime.serving(folder).priority if priority is None else priority
     return ModelInfo(
         name=manifest.name,
         engine=manifest.engine,
-        capabilities=replace(tell(engine_manifest), phonemes=phonemes is not None and phonemes(engine_folder)),
+        capabilities=replace(
+            tell(engine_manifest),
+            phonemes=phonemes is not None and phonemes(engine_folder),
+            voice_mixing=mixing is not None and mixing(engine_folder),
+        ),
         voices=base.voices(engine_manifest),
         priority=INSTALLED_PRIORITY if chosen is None else chosen,
         version=manifest.version,
@@ -163,6 +167,13 @@ def find(voice_id: str) -> Voice | None:
     return found[0] if found else espeak.find(voice_id)
 
 
+def mixes(voice: Voice) -> bool:
+    """Whether its model speaks with several of its voices at once (`ml.tts.mixing`)."""
+    with _lock:
+        info = _infos.get(voice.model)
+    return info is not None and info.capabilities.voice_mixing
+
+
 def for_language(tag: str, model_name: str | None = None) -> Voice | None:
     """The default voice of a BCP-47 language, or of the nearest region of it, maybe of one model; None: it has none.
 
@@ -174,6 +185,16 @@ def for_language(tag: str, model_name: str | None = None) -> Voice | None:
         if voice is not None:
             return voice
     return None
+
+
+def in_language(voice: Voice, language: str) -> Voice | None:
+    """The same speaker of a model, speaking `language`; None: he does not. Raises `UnknownModel`."""
+    wanted = languages.primary(language)
+    speaker = voice.id.partition("@")[0]
+    same = [other for other in model(voice.model).voices if other.id.partition("@")[0] == speaker]
+    fitting = [spoken for spoken in (voice, *same) if languages.primary(spoken.language) == wanted]
+    exact = [spoken for spoken in fitting if spoken.language == languages.with_case(language.strip())]
+    return next(iter(exact + fitting), None)
 
 
 def _generality(info: ModelInfo) -> int:

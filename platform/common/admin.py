@@ -27,6 +27,7 @@ from accounts.actors import Actor
 from accounts.models import Organization, Role, User
 from common import errors
 from common.display import status_style
+from ml.errors import MlError
 
 # ── Who sees what ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -155,7 +156,7 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except errors.ApiError as error:  # raised out of the transaction, which is rolled back
+        except (errors.ApiError, MlError) as error:  # raised out of the transaction, which is rolled back
             return self._refused(request, error)
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -164,7 +165,7 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
         except errors.ApiError as error:
             return self._refused(request, error)
 
-    def _refused(self, request: HttpRequest, error: errors.ApiError) -> HttpResponse:
+    def _refused(self, request: HttpRequest, error: errors.ApiError | MlError) -> HttpResponse:
         self.message_user(request, error.message, messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
 

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from common import storage
 from common.admin import OrganizationFilter, ReadOnlyAdmin, pretty, status_mark
 from common.display import duration
+from jobs.models import Batch
 
 
 class AudioAdmin(ReadOnlyAdmin):
@@ -90,3 +91,22 @@ class JobAdmin(AudioAdmin):
     @admin.display(description="duration", ordering="duration_seconds")
     def audio_length(self, job: Any) -> str:
         return duration(job.duration_seconds)
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnlyAdmin):
+    """Its jobs are found by its id, which they have."""
+
+    list_display = ("id", "organization", "task", "size", "state", "created_at", "finished_at")
+    list_filter = (OrganizationFilter, "task", "closed", "created_at")
+    list_select_related = ("organization",)
+    search_fields = ("id",)
+    date_hierarchy = "created_at"
+    fields = ("id", "organization", "task", "size", "state", "created_at", "finished_at")
+    readonly_fields = fields
+
+    @admin.display(description="status", ordering="finished_at")
+    def state(self, batch: Batch) -> SafeString:
+        if batch.finished_at:
+            return status_mark("succeeded", "Ended")
+        return status_mark("processing", "Under way") if batch.closed else status_mark("queued", "Being filled")

@@ -37,7 +37,9 @@ class SpeechSerializer(StrictSerializer):
 
     model = serializers.CharField(max_length=100, help_text="An alias such as `tts-1`, or a model of GET /v1/models.")
     input = serializers.CharField(trim_whitespace=False, help_text="Up to TTS_MAX_CHARACTERS characters.")
-    voice = VoiceField(help_text="A name such as `alloy`, or an id of GET /api/v1/tts/voices; also as `{id}`.")
+    voice = VoiceField(
+        help_text="A name such as `alloy`, an id of GET /api/v1/tts/voices, or a mix of ids; also as `{id}`."
+    )
     response_format = NamedChoiceField(FORMATS, default="mp3")
     speed = serializers.FloatField(min_value=0.25, max_value=4.0, required=False, help_text="Default 1.")
     stream_format = NamedChoiceField(("audio", "sse"), default="audio")

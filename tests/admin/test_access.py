@@ -19,15 +19,21 @@ SCOPED = (
     "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "analytics/quota", "admin/logentry",
     "webhooks/webhookendpoint", "webhooks/webhookdelivery", "audit/auditentry",
     "openai_api/openaialias", "models_registry/rollout", "models_registry/evaluationmanifest",
-    "models_registry/installation", "voices/voice",
+    "models_registry/installation", "voices/voice", "tts/pronunciationlexicon", "tts/voicedefaults",
+    "tts/speechdefaults", "stt/transcriptiondefaults", "accounts/invitation", "accounts/serviceaccount", "jobs/batch",
+    "retention/deletionrecord",
 )  # fmt: skip
-ADDABLE = {"openai_api/openaialias", "accounts/membership", "accounts/apikey", "webhooks/webhookendpoint"}
+ADDABLE = {
+    "openai_api/openaialias", "accounts/membership", "accounts/apikey", "webhooks/webhookendpoint",
+    "accounts/serviceaccount", "tts/pronunciationlexicon", "tts/voicedefaults", "tts/speechdefaults",
+}  # fmt: skip
 ADDABLE_BY_OPERATORS = ADDABLE | {"accounts/organization", "accounts/user", "analytics/quota"}
 SHARED = ("models_registry/modelversion",)
 HISTORIES = (
     "tts/ttsjob", "stt/sttjob", "stt/audiofile", "analytics/usagerecord", "accounts/loginsession", "admin/logentry",
     "webhooks/webhookdelivery", "audit/auditentry", "models_registry/rollout", "models_registry/evaluationmanifest",
-    "models_registry/installation", "voices/voice", *SHARED,
+    "models_registry/installation", "voices/voice", "stt/transcriptiondefaults", "jobs/batch",
+    "retention/deletionrecord", *SHARED,
 )  # fmt: skip
 MOST_QUERIES = 14
 
@@ -43,14 +49,20 @@ def fill(tenant: Tenant) -> Rows:
     """One row, at least, of everything that the administration lists."""
     from django.contrib.admin.models import LogEntry
 
+    from accounts import invitations, service_accounts
     from accounts.models import LoginSession
     from analytics.models import UsageRecord
     from analytics.quota import set_quota
     from audit.models import AuditEntry
+    from jobs.models import Batch
     from models_registry.models import EvaluationManifest, Installation
     from openai_api.services import create_alias
+    from retention.models import DeletionRecord
+    from stt import services as stt
     from stt.models import AudioFile, SttJob
     from tests.api.support import ended_rollout, own_voice, refused_delivery
+    from tts.defaults import services as speech
+    from tts.lexicons import services as lexicons
     from tts.models import TtsJob
 
     tenant.key("tts").post("/tts/synthesize", json={"text": f"Text of {tenant.organization.name}"})
@@ -63,6 +75,10 @@ def fill(tenant: Tenant) -> Rows:
     )
     own = {"organization": tenant.organization}
     delivery = refused_delivery(tenant)
+    actor, slug = tenant.actor(), tenant.organization.slug
+    deletion = DeletionRecord.objects.create(
+        organization_id=tenant.organization.pk, object_type="tts_job", object_id=uuid.uuid4(), reason="request"
+    )
     return Rows(
         {
             "accounts/organization": tenant.organization.pk,
@@ -85,7 +101,17 @@ def fill(tenant: Tenant) -> Rows:
             "models_registry/installation": Installation.objects.create(
                 **own, model=f"model-{tenant.organization.slug}", role="owner"
             ).pk,
-            "openai_api/openaialias": create_alias(actor=tenant.actor(), kind="stt", name="my-model").pk,
+            "openai_api/openaialias": create_alias(actor=actor, kind="stt", name="my-model").pk,
+            "tts/pronunciationlexicon": lexicons.create_lexicon(actor=actor, name=f"Words of {slug}").pk,
+            "tts/voicedefaults": lexicons.set_voice_defaults(actor=actor, voice_id="espeak:hi", values={}).pk,
+            "tts/speechdefaults": speech.save_defaults(actor=actor, changes={"format": "mp3"}).pk,
+            "stt/transcriptiondefaults": stt.save_defaults(actor=actor, changes={"redact": True}).pk,
+            "accounts/invitation": invitations.invite(
+                actor=actor, email=f"guest@{slug}.example", role="viewer", base_url=tenant.server
+            ).pk,
+            "accounts/serviceaccount": service_accounts.create(actor=actor, name=f"Robot of {slug}").pk,
+            "jobs/batch": Batch.objects.create(**own, task="tts", size=2).pk,
+            "retention/deletionrecord": deletion.pk,
             "audit/auditentry": AuditEntry.objects.filter(**own).first().pk,
             "admin/logentry": LogEntry.objects.get(user=tenant.member("owner").user).pk,
         }
@@ -240,6 +266,7 @@ def test_secrets_cannot_be_guessed_by_filters(pair: tuple[Tenant, Tenant, Rows, 
         "accounts/membership/?user__password__startswith=argon2",
         "webhooks/webhookendpoint/?salt__startswith=a",
         "webhooks/webhookdelivery/?endpoint__salt__startswith=a",
+        "accounts/invitation/?salt__startswith=a",
     ):
         assert browser.get(f"/admin/{query}").status_code in (302, 400), query
 
@@ -279,8 +306,9 @@ def _more(tenant: Tenant, path: str) -> None:
         key, _ = tenant.new_key("tts")
         row = model.objects.order_by("pk").first()
         if path in ("accounts/user", "accounts/membership", "accounts/apikey", "accounts/organization",
-                    "analytics/quota", "models_registry/evaluationmanifest"):  # fmt: skip
-            continue  # made above; organisations, their quotas and manifests, cannot be had more of
+                    "analytics/quota", "models_registry/evaluationmanifest", "tts/speechdefaults",
+                    "stt/transcriptiondefaults"):  # fmt: skip
+            continue  # made above; organisations, their quotas, defaults and manifests, cannot be had more of
         if path.startswith("stt/sttjob"):
             row = model.objects.filter(organization=tenant.organization).first()
             row.audio = None
@@ -289,7 +317,8 @@ def _more(tenant: Tenant, path: str) -> None:
         row.pk = None if path == "admin/logentry" else uuid.uuid4()
         row._state.adding = True
         for name, value in {"user": user, "api_key": key, "membership": member, "job_id": uuid.uuid4(),
-                            "organization": tenant.organization}.items():  # fmt: skip
+                            "organization": tenant.organization, "organization_id": tenant.organization.pk,
+                            "voice": f"voice-{user.pk}", "email": user.email}.items():  # fmt: skip
             if any(field.name == name for field in model._meta.concrete_fields):
                 setattr(row, name, value)
         if path == "models_registry/installation":

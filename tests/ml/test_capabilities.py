@@ -16,8 +16,8 @@ DECLARED = {
     "stt": {"languages", "streaming", "word_times", "word_confidences", "punctuation", "casing",
             "inverse_normalization", "translation", "language_detection", "prompt", "hotwords", "alternatives",
             "max_window_seconds", "max_batch", "concurrency", "device"},
-    "tts": {"languages", "sample_rate", "ssml", "speed", "pitch", "timbres", "cloning", "max_batch", "concurrency",
-            "device"},
+    "tts": {"languages", "sample_rate", "ssml", "speed", "pitch", "timbres", "cloning", "voice_mixing", "max_batch",
+            "concurrency", "device"},
 }  # fmt: skip
 KINDS = {"stt": EngineCapabilities, "tts": SynthesizerCapabilities}
 SETTINGS = {("sherpa", "ctc"): {"model_type": "zipformer_ctc"}}

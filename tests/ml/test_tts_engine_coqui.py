@@ -40,6 +40,13 @@ def xtts(tmp_path_factory):
     return tiny_voices.coqui_xtts(tmp_path_factory.mktemp("xtts") / "model")
 
 
+@pytest.fixture(scope="module")
+def cloner(xtts):
+    loaded = engines.load(xtts)
+    yield loaded
+    loaded.close()
+
+
 def test_is_a_synthesizer_that_tells_of_itself_without_loading(vits, engine):
     assert isinstance(engine, base.Synthesizer)
     assert not isinstance(engine, base.CloningSynthesizer)
@@ -80,6 +87,58 @@ def test_the_seed_is_the_calls_own(vits, engine):
     assert torch.equal(torch.get_rng_state(), state)
     other = engines.load(tiny_voices.with_settings(vits, seed=7))
     assert not np.array_equal(other.speak(say(TEXT, "tiny-vits:ana")), before)
+
+
+def mixture(*parts):
+    """Of a tiny model's speakers, from (weight, name, latents)."""
+    model = "tiny-vits" if len(parts[0]) == 2 else "tiny-xtts"
+    return base.Mixture(tuple(base.MixedSpeaker(f"{model}:{name}", weight, *heard) for weight, name, *heard in parts))
+
+
+@pytest.fixture(scope="module", params=["table", "vectors"])
+def mixing(request, engine, tmp_path_factory):
+    """Models that know their speakers by a table, and by vectors from elsewhere."""
+    if request.param == "table":
+        yield engine
+        return
+    folder = tiny_voices.coqui_vits(tmp_path_factory.mktemp("d") / "model", d_vectors=True)
+    assert coqui.mixes_voices(folder)
+    loaded = engines.load(folder)
+    yield loaded
+    loaded.close()
+
+
+def test_speaks_between_two_speakers(mixing):
+    ana, ben = (mixing.speak(say(TEXT, f"tiny-vits:{name}")).astype(int) for name in ("ana", "ben"))
+
+    def mixed(*parts):
+        return mixing.speak(say(TEXT, "tiny-vits:ana"), likeness=mixture(*parts)).astype(int)
+
+    assert np.abs(mixed((1.0, "ana")) - ana).max() <= 1
+    assert np.abs(mixed((1.0, "ben")) - ben).max() <= 1
+    assert np.array_equal(mixed((0.5, "ana"), (0.5, "ana")), mixed((1.0, "ana")))
+    half = mixed((0.5, "ana"), (0.5, "ben"))
+    assert np.array_equal(half, mixed((0.5, "ben"), (0.5, "ana")))
+    assert len({said.tobytes() for said in (ana, ben, half, mixed((0.9, "ana"), (0.1, "ben")))}) == 4
+    assert np.array_equal(mixing.speak(say(TEXT, "tiny-vits:ana")), ana), "nothing of a mix is left behind"
+
+
+def test_what_is_mixed_is_the_row_between_the_rows(engine):
+    table = engine._model.emb_g
+    wanted = torch.tensor([[0.25, 0.75]])
+    assert torch.allclose(table(wanted)[0], 0.25 * table.table.weight[0] + 0.75 * table.table.weight[1])
+
+
+def test_mixes_where_the_configuration_tells_of_several_speakers(vits, copy, xtts):
+    assert coqui.mixes_voices(vits)
+    assert not coqui.mixes_voices(tiny_voices.with_settings(vits, speakers=[{"id": "ana", "speaker": "ana"}]))
+    tiny_voices.broken_json(copy, "config.json", lambda config: config.pop("use_speaker_embedding"))
+    assert coqui.mixes_voices(copy), "it stands in two places"
+    tiny_voices.broken_json(copy, "config.json", lambda config: config.pop("model_args"))
+    assert not coqui.mixes_voices(copy)
+    (copy.path / "config.json").write_text("{")
+    assert not coqui.mixes_voices(copy)
+    assert coqui.mixes_voices(xtts)
 
 
 def test_speed_is_the_engines_own(engine):
@@ -225,8 +284,8 @@ def test_loads_safetensors(vits, copy):
 # ── XTTS ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_xtts_speaks_with_stored_and_with_given_latents(xtts):
-    loaded = engines.load(xtts)
+def test_xtts_speaks_with_stored_and_with_given_latents(xtts, cloner):
+    loaded = cloner
     assert isinstance(loaded, base.CloningSynthesizer)
     assert loaded.capabilities == coqui.capabilities(xtts.manifest)
     assert loaded.capabilities.cloning
@@ -256,6 +315,30 @@ def test_xtts_speaks_with_stored_and_with_given_latents(xtts):
     cancel.set()
     with pytest.raises(errors.Cancelled):
         loaded.speak(say("Hello.", "tiny-xtts:ana"), cancel=cancel)
+
+
+def test_xtts_speaks_between_its_speakers_and_those_it_heard(cloner):
+    sine = np.sin(np.arange(48000, dtype=np.float32) / 30) * np.float32(0.3)
+    ana, ben = cloner._latents["Ana Maria"], cloner._latents["Ben"]
+    heard, longer = cloner.learn(sine[:24000], 24000), cloner.learn(sine, 24000)
+    assert heard.conditioning.shape == longer.conditioning.shape == ana.conditioning.shape
+    between = cloner._heard("tiny-xtts:ana", mixture((0.25, "ana", ana), (0.75, "ben", ben)))
+    assert np.allclose(between.embedding, 0.25 * ana.embedding + 0.75 * ben.embedding, atol=1e-6)
+    assert np.allclose(between.conditioning, 0.25 * ana.conditioning + 0.75 * ben.conditioning, atol=1e-6)
+    plain, alone, mixed, with_own = (
+        cloner.speak(say("Hello.", "tiny-xtts:ana"), likeness=likeness)
+        for likeness in (
+            None,
+            mixture((1.0, "ana", None)),
+            mixture((0.5, "ana", None), (0.5, "ben", None)),
+            mixture((0.5, "ana", None), (0.5, "ana", heard)),
+        )
+    )
+    assert np.array_equal(alone, plain)
+    assert len({said.tobytes() for said in (plain, mixed, with_own)}) == 3
+    of_another = base.SpeakerLatents(heard.conditioning[:, :1], heard.embedding)
+    with pytest.raises(errors.InvalidRequest, match="different models"):
+        cloner.speak(say("Hello.", "tiny-xtts:ana"), likeness=mixture((0.5, "ana", None), (0.5, "ana", of_another)))
 
 
 # ── GPU ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -51,8 +51,11 @@ def quiet():
         yield
 
 
-def vits(*, phonemes=False, seed=0):
-    """A VITS of two speakers, 1.2 million parameters; durations of about four frames a symbol."""
+def vits(*, phonemes=False, seed=0, d_vectors: Path | None = None):
+    """A VITS of two speakers, 1.2 million parameters; durations of about four frames a symbol.
+
+    d_vectors: the file with the vectors of its speakers, for a model without a table of them.
+    """
     with quiet():
         from ml.tts.engines import coqui
 
@@ -68,14 +71,16 @@ def vits(*, phonemes=False, seed=0):
             upsample_initial_channel_decoder=32, upsample_rates_decoder=[8, 8, 4],
             upsample_kernel_sizes_decoder=[16, 16, 8], resblock_kernel_sizes_decoder=[3],
             resblock_dilation_sizes_decoder=[[1, 3, 5]], init_discriminator=False,
-            use_speaker_embedding=True, speaker_embedding_channels=16,
+            use_speaker_embedding=d_vectors is None, speaker_embedding_channels=16,
+            use_d_vector_file=d_vectors is not None, d_vector_file=[str(d_vectors)] if d_vectors else None,
+            d_vector_dim=16 if d_vectors else 0,
         )  # fmt: skip
         characters = CharactersConfig(
             characters_class="TTS.tts.models.vits.VitsCharacters",
             pad="_", punctuations=PUNCTUATION, characters=LETTERS, phonemes=IPA,
         )  # fmt: skip
         config = VitsConfig(
-            model_args=args, speakers=["ana", "ben"], use_speaker_embedding=True, use_phonemes=phonemes,
+            model_args=args, speakers=["ana", "ben"], use_speaker_embedding=d_vectors is None, use_phonemes=phonemes,
             phoneme_language="en-us", text_cleaner="basic_cleaners", add_blank=True, characters=characters,
             languages=["en"],
         )  # fmt: skip
@@ -83,15 +88,23 @@ def vits(*, phonemes=False, seed=0):
         model = Vits(config).eval()
         with torch.no_grad():
             model.duration_predictor.proj.bias.fill_(float(np.log(4)))
-            model.emb_g.weight.mul_(3)
+            if d_vectors is None:
+                model.emb_g.weight.mul_(3)
         return model
 
 
-def coqui_vits(path: Path, *, name="tiny-vits", phonemes=False, settings=None, seed=0) -> ModelFolder:
+def coqui_vits(path: Path, *, name="tiny-vits", phonemes=False, settings=None, seed=0, d_vectors=False) -> ModelFolder:
     import torch
 
     path.mkdir(parents=True)
-    model = vits(phonemes=phonemes, seed=seed)
+    told = path / "d_vectors.json" if d_vectors else None
+    if told is not None:
+        drawn = np.random.default_rng(seed).normal(size=(2, 16))
+        clips = {
+            name: {"name": name, "embedding": row.tolist()} for name, row in zip(("ana", "ben"), drawn, strict=True)
+        }
+        told.write_text(json.dumps(clips))
+    model = vits(phonemes=phonemes, seed=seed, d_vectors=told)
     torch.save({"model": model.state_dict()}, path / "model.pth")
     model.config.save_json(str(path / "config.json"))
     speakers = [{**SPEAKERS[0], "speaker": "ana"}, {**SPEAKERS[1], "speaker": "ben"}]
@@ -122,6 +135,7 @@ def coqui_xtts(path: Path) -> ModelFolder:
             "gpt_layers": 1, "gpt_n_model_channels": 64, "gpt_n_heads": 2, "gpt_max_text_tokens": 60,
             "gpt_max_audio_tokens": 10, "gpt_max_prompt_tokens": 40, "gpt_num_audio_tokens": 66,
             "gpt_start_audio_token": 64, "gpt_stop_audio_token": 65, "decoder_input_dim": 64,
+            "gpt_use_perceiver_resampler": True,  # as the published version 2 has it: latents of one length
         }  # fmt: skip
         for key, value in sizes.items():
             setattr(config.model_args, key, value)

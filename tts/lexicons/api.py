@@ -22,7 +22,7 @@ from common.serializers import StrictSerializer, validated
 from ml.tts import lexicon as rules
 from ml.tts import pls
 from tts.lexicons import selectors, services
-from tts.lexicons.models import PronunciationLexicon, VoiceDefaults
+from tts.lexicons.models import LANGUAGE_TAG, PronunciationLexicon, VoiceDefaults
 
 READ = Access(scope="tts")
 WRITE = Access(role=Role.DEVELOPER)
@@ -55,9 +55,7 @@ class LexiconSerializer(LexiconSummarySerializer):
 
 class LexiconInputSerializer(StrictSerializer):
     name = serializers.CharField(max_length=100)
-    language = serializers.RegexField(
-        r"\A[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\Z", max_length=35, required=False, allow_blank=True
-    )
+    language = serializers.RegexField(LANGUAGE_TAG, max_length=35, required=False, allow_blank=True)
     is_default = serializers.BooleanField(required=False, help_text="Apply it wherever a request names no lexicon.")
     entries = EntrySerializer(many=True, required=False)
 

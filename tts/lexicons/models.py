@@ -8,6 +8,8 @@ from django.db import models
 
 from common.models import OrganizationOwned
 
+LANGUAGE_TAG = r"\A[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\Z"
+
 
 class PronunciationLexicon(OrganizationOwned):
     """Entries under a name. `entries` are read and written whole, so they are one value rather than rows."""

@@ -12,8 +12,10 @@ from django.db import IntegrityError, transaction
 from accounts.actors import Actor
 from audit import services as audit
 from common import errors
+from ml.errors import UnknownVoice
 from ml.tts import lexicon as rules
 from ml.tts import pls
+from ml.tts import registry as engine
 from ml.tts.lexicon import Entry
 from ml.types import SynthesisOptions
 from tts.lexicons import selectors
@@ -65,11 +67,12 @@ def delete_lexicon(*, actor: Actor, lexicon: PronunciationLexicon) -> None:
 def set_voice_defaults(*, actor: Actor, voice_id: str, values: dict[str, Any]) -> VoiceDefaults:
     """What a voice speaks with where a request says nothing else; values that are left out are the platform's again.
 
-    Raises UnknownVoice, also for a style that the voice cannot take.
+    Raises UnknownVoice, also for a style that the voice cannot take, or VoiceMixInvalid and VoiceMixUnsupported.
     """
+    voices.resolve(SynthesisOptions(voice=voice_id), organization_id=actor.organization.id)
     style = values.get("style", "")
-    named = SynthesisOptions(voice=f"{voice_id}+{style}" if style else voice_id)
-    voices.resolve(named, organization_id=actor.organization.id)
+    if style and engine.find(f"{voice_id}+{style}") is None:  # which could also be read as a mix of two voices
+        raise UnknownVoice(f"The voice {voice_id} has no style {style!r}.", param="style")
     if selectors.list_voice_defaults(actor=actor).count() >= settings.TTS_MAX_VOICE_DEFAULTS:
         raise errors.Conflict("There are defaults for too many voices.", code="too_many_voice_defaults")
     fields: dict[str, Any] = {"speed": None, "pitch": None, "volume": None, "loudness": None, "style": "", **values}

@@ -57,6 +57,7 @@ class VoiceSerializer(serializers.Serializer):
     kind = serializers.ChoiceField(choices=["builtin", "cloned"])
     status = serializers.ChoiceField(choices=VoiceStatus.choices)
     preview_url = serializers.URLField(allow_null=True, help_text="Signed, expires, needs no header.")
+    voice_mixing = serializers.BooleanField(help_text="Whether it can be mixed with others of its model: `a(2)+b`.")
     method = serializers.ChoiceField(choices=["cloned", "adapted"], allow_null=True, required=False)
     similarity = serializers.DictField(
         allow_null=True, required=False, help_text="`score` (0–1) of preview and sample, and what it was `told_by`."
@@ -135,6 +136,7 @@ def described(voice: Voice, request: HttpRequest | Request) -> dict[str, Any]:
         "kind": "cloned",
         "status": voice.status,
         "preview_url": storage.signed_url(request, voice.preview_key) if voice.preview_key else None,
+        "voice_mixing": selectors.can_be_mixed(voice),
         "method": voice.method or None,
         "similarity": voice.similarity or None,
         "sample": voice.sample or None,

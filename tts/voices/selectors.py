@@ -21,7 +21,7 @@ from ml.tts.engines.base import Likeness
 from ml.tts.own import OwnVoice
 from ml.types import SynthesisOptions
 from ml.types import Voice as SpokenVoice
-from tts.voices.models import Voice, VoiceStatus
+from tts.voices.models import Method, Voice, VoiceStatus
 
 NAMED_AT_MOST = 20
 """Own voices that one text may be spoken in."""
@@ -56,6 +56,13 @@ def get_voice(*, actor: Actor, voice_id: str) -> Voice:
 def list_spoken(*, actor: Actor) -> list[SpokenVoice]:
     """Those that are ready, as the engines name voices."""
     return [_spoken(row) for row in owned_by(actor, Voice).filter(status=VoiceStatus.READY)]
+
+
+def can_be_mixed(row: Voice) -> bool:
+    """Whether it can be a part of a mix now: adapted ones with one another, others where their model can."""
+    if row.status != VoiceStatus.READY:
+        return False
+    return row.method == Method.ADAPTED or engine.mixes(_spoken(row))
 
 
 # ── For the engines ─────────────────────────────────────────────────────────────────────────────────────────────────

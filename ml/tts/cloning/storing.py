@@ -21,6 +21,8 @@ def pack(likeness: Likeness) -> bytes:
     if isinstance(likeness, Reference):
         metadata = {_KIND: "reference", _RATE: str(likeness.sample_rate)}
         return bytes(save({"samples": likeness.samples}, metadata))
+    if not isinstance(likeness, Adaptation):
+        raise TypeError("A mixture is named, not stored.")
     numbers = [likeness.lowest_hz, likeness.highest_hz, likeness.formants, likeness.speed, *likeness.equaliser_db]
     return bytes(save({"numbers": np.array(numbers, np.float64)}, {_KIND: "adaptation"}))
 

@@ -54,6 +54,7 @@ class SynthesizerCapabilities:
     word_times: bool = False  # tells when it says each word: `speak_timed`
     timbres: bool = False  # its voices take variants of timbre: "<voice>+<variant>"
     cloning: bool = False  # clones voices: a `CloningSynthesizer`
+    voice_mixing: bool = False  # speaks with a `Mixture` of its voices; known from the folder (`mixes_voices`)
     adapting: bool = False  # speaks with an `Adaptation`
     max_batch: int = 1  # utterances that one call computes together
     concurrency: int = 1  # calls that run side by side; others wait their turn
@@ -93,7 +94,23 @@ class Adaptation:
     equaliser_db: tuple[float, ...]  # gains at `EQUALISER_HZ`
 
 
-Likeness = SpeakerLatents | Reference | Adaptation
+@dataclass(frozen=True, slots=True)
+class MixedSpeaker:
+    """One of a mixture's."""
+
+    voice: str  # the id of a voice of the model
+    weight: float  # more than 0; all of a mixture make 1
+    likeness: SpeakerLatents | None = None  # of whom that voice is made to sound like
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """A speaker in between several: the weighted mean of the vectors that the model knows them by."""
+
+    speakers: tuple[MixedSpeaker, ...]
+
+
+Likeness = SpeakerLatents | Reference | Adaptation | Mixture
 """What makes a voice of a model sound like somebody."""
 
 

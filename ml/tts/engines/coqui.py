@@ -25,7 +25,7 @@ from ml import devices, errors
 from ml.artifacts import ModelFolder, ModelManifest
 from ml.tts import languages
 from ml.tts.engines import base, espeak
-from ml.tts.engines.base import Likeness, Speaker, SynthesizerCapabilities, voices
+from ml.tts.engines.base import Likeness, Mixture, Speaker, SynthesizerCapabilities, voices
 from ml.tts.engines.turns import Turns
 from ml.tts.script import Utterance
 from ml.types import PcmSamples, Voice
@@ -75,13 +75,26 @@ def capabilities(manifest: ModelManifest) -> SynthesizerCapabilities:
 
 def takes_phonemes(folder: ModelFolder) -> bool:
     """Whether a VITS was trained on phonemes of espeak. Loads nothing."""
-    if folder.manifest.format != "vits":
-        return False
+    return folder.manifest.format == "vits" and _config(folder).get("use_phonemes") is True
+
+
+def mixes_voices(folder: ModelFolder) -> bool:
+    """Whether the model knows its speakers by vectors of one size, so that there are some in between. Loads nothing."""
+    config = _config(folder)
+    parts = (config, config.get("model_args") or {})
+    if folder.manifest.format == "xtts":  # else its latents are as long as the recording was
+        return any(part.get("gpt_use_perceiver_resampler") is True for part in parts)
+    told = any(part.get(name) is True for part in parts for name in ("use_speaker_embedding", "use_d_vector_file"))
+    return told and len(settings_of(folder.manifest).get("speakers", [])) > 1
+
+
+def _config(folder: ModelFolder) -> dict[str, Any]:
+    """Coqui's configuration as it stands in the folder; empty where it cannot be read, which loading will tell."""
     try:
         config = json.loads(folder.file(settings_of(folder.manifest).get("config", "config.json")).read_text("utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and config.get("use_phonemes") is True
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def load(folder: ModelFolder) -> CoquiVits | CoquiXtts:
@@ -216,6 +229,7 @@ class CoquiVits(CoquiModel):
         from TTS.tts.models.vits import Vits
 
         from ml.tts.engines import coqui_files
+        from ml.tts.engines.coqui_speakers import SpeakerTable
 
         raw = coqui_files.config(folder, self._settings)
         raw.setdefault("model_args", {})["init_discriminator"] = False
@@ -228,6 +242,8 @@ class CoquiVits(CoquiModel):
         model.inference_noise_scale = self._settings.number("noise_scale", args.inference_noise_scale, 0.0, 2.0)
         model.inference_noise_scale_dp = self._settings.number("noise_scale_w", args.inference_noise_scale_dp, 0.0, 2.0)
         self._length_scale = self._settings.number("length_scale", args.length_scale, 0.25, 4.0)
+        if hasattr(model, "emb_g"):
+            model.emb_g = SpeakerTable(model.emb_g)
         self._model = self._placed(model)
         self._conditions = {name: self._condition(speaker) for name, speaker in self._speakers.items()}
 
@@ -242,16 +258,17 @@ class CoquiVits(CoquiModel):
     ) -> PcmSamples:
         import torch
 
-        if likeness is not None or pitch:
+        if pitch or not (likeness is None or isinstance(likeness, Mixture)):
             raise errors.InvalidRequest("This model clones no voices and changes no pitch.", param="voice")
         voice = self._speakers[utterance.voice].voice
+        condition = self._conditions[voice.id] if likeness is None else self._mixed(voice, likeness)
         ids = self._ids(utterance, voice)
         if not ids:
             return np.zeros(0, dtype=np.int16)
         with self._call(cancel):
             tokens = torch.tensor([ids], device=self._device)
             self._model.length_scale = self._length_scale / min(FASTEST, max(SLOWEST, speed))
-            made = self._model.inference(tokens, {**self._conditions[voice.id], "x_lengths": None, "durations": None})
+            made = self._model.inference(tokens, {**condition, "x_lengths": None, "durations": None})
             samples = made["model_outputs"][0, 0].float().cpu().numpy()
         return base.to_pcm(samples)
 
@@ -296,6 +313,18 @@ class CoquiVits(CoquiModel):
         if model.args.use_language_embedding:
             number = model.language_manager.name_to_id[self._language(speaker.voice)]
             told["language_ids"] = torch.tensor([number], device=self._device)
+        return told
+
+    def _mixed(self, voice: Voice, mixture: Mixture) -> dict[str, torch.Tensor | None]:
+        """What the network is told of several speakers at once. The language is that of `voice`."""
+        from ml.tts.engines import coqui_speakers
+
+        told = dict(self._conditions[voice.id])
+        shares = [(self._conditions[each.voice], each.weight) for each in mixture.speakers]
+        if told["speaker_ids"] is not None:
+            told["speaker_ids"] = coqui_speakers.weights(shares, self._model.num_speakers)
+        if told["d_vectors"] is not None:
+            told["d_vectors"] = coqui_speakers.mean_direction(shares)
         return told
 
     def _number(self, speaker: Speaker) -> int:

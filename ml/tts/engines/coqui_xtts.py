@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from ml import errors
 from ml.artifacts import ModelFolder
 from ml.tts import languages
 from ml.tts.engines import base
-from ml.tts.engines.base import Likeness, SpeakerLatents
+from ml.tts.engines.base import Likeness, Mixture, SpeakerLatents
 from ml.tts.engines.coqui import FASTEST, SLOWEST, CoquiModel
 from ml.tts.script import Utterance
 from ml.types import PcmSamples, Samples, Voice
@@ -53,9 +54,7 @@ class CoquiXtts(CoquiModel):
         if pitch:
             raise errors.InvalidRequest("This model changes no pitch.", param="pitch")
         voice_id = utterance.voice
-        heard = self._latents.get(self._speakers[voice_id].key) if likeness is None else likeness
-        if not isinstance(heard, SpeakerLatents):
-            raise errors.InvalidRequest(f"The voice {voice_id} needs a recording to speak like.", param="voice")
+        heard = self._heard(voice_id, likeness)
         rate = min(FASTEST, max(SLOWEST, speed))
         parts = [
             self._infer(piece, self._names[voice_id], heard, rate, cancel)
@@ -80,6 +79,16 @@ class CoquiXtts(CoquiModel):
             )
             embedding = self._model.get_speaker_embedding(audio, sample_rate)
             return SpeakerLatents(conditioning.float().cpu().numpy(), embedding.float().cpu().numpy())
+
+    def _heard(self, voice_id: str, likeness: Likeness | None) -> SpeakerLatents:
+        """Whom to speak like."""
+        if isinstance(likeness, Mixture):
+            speakers = likeness.speakers
+            return _mean([(self._heard(each.voice, each.likeness), each.weight) for each in speakers])
+        heard = self._latents.get(self._speakers[voice_id].key) if likeness is None else likeness
+        if not isinstance(heard, SpeakerLatents):
+            raise errors.InvalidRequest(f"The voice {voice_id} needs a recording to speak like.", param="voice")
+        return heard
 
     def _infer(
         self, text: str, language: str, heard: SpeakerLatents, speed: float, cancel: threading.Event | None
@@ -136,6 +145,17 @@ class CoquiXtts(CoquiModel):
             if listed.key not in known:
                 raise errors.ModelInvalid(f"{folder.manifest.id} has no speaker {listed.key!r}.")
         return known
+
+
+def _mean(shares: Sequence[tuple[SpeakerLatents, float]]) -> SpeakerLatents:
+    """The weighted mean: XTTS takes that of several recordings of one speaker too."""
+    first = shares[0][0]
+    if any(heard.conditioning.shape != first.conditioning.shape for heard, _ in shares):
+        raise errors.InvalidRequest("These voices were learned by different models.", param="voice")
+    return SpeakerLatents(
+        np.sum([share * heard.conditioning for heard, share in shares], axis=0, dtype=np.float32),
+        np.sum([share * heard.embedding for heard, share in shares], axis=0, dtype=np.float32),
+    )
 
 
 def _load_xtts(model: Any, state: dict[str, Any]) -> None:

@@ -205,6 +205,8 @@ class Voice(Answer):
     kind: str = "builtin"
     status: str = "ready"
     preview_url: str | None = None
+    voice_mixing: bool = False
+    """Whether it can be mixed with others of its model: `a(2)+b`."""
     method: str | None = None
     """Of a voice of one's own: `cloned`, or `adapted` where no installed model clones."""
     similarity: dict[str, Any] | None = None

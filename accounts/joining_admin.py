@@ -1,0 +1,127 @@
+"""Who may join, and what is no person: invitations and service accounts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from accounts import invitations, service_accounts
+from accounts.models import Invitation, ServiceAccount
+from common import errors
+from common.admin import OrganizationFilter, ScopedAdmin, become, owner_of, status_mark
+from common.network import public_url
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ScopedAdmin):
+    """Deleting one withdraws it. New ones are sent from the dashboard, which shows the link."""
+
+    offers = frozenset({"delete"})
+    list_display = ("email", "organization", "role", "state", "invited_by", "sent_at", "expires_at")
+    list_filter = (OrganizationFilter, "role", "sent_at")
+    list_select_related = ("organization", "invited_by")
+    search_fields = ("email", "invited_by__email")
+    date_hierarchy = "sent_at"
+    fields = ("email", "organization", "role", "state", "invited_by", "sent_at", "expires_at", "accepted_at")
+    readonly_fields = fields
+    actions = ("send_again",)
+    hidden_lookups = ScopedAdmin.hidden_lookups | {"salt"}
+
+    def delete_model(self, request: HttpRequest, obj: Invitation) -> None:
+        invitations.withdraw(actor=owner_of(request, obj.organization), invitation=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Invitation]) -> None:
+        for row in queryset.select_related("organization"):
+            self.delete_model(request, row)
+
+    @admin.action(description="Send selected invitations again (the old links end)", permissions=["delete"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Invitation]) -> None:
+        for row in queryset.filter(accepted_at=None).select_related("organization"):
+            try:
+                actor = owner_of(request, row.organization)
+                invitations.resend(actor=actor, invitation=row, base_url=public_url(request))
+            except errors.ApiError as error:
+                self.message_user(request, f"{row}: {error.message}", messages.ERROR)
+            else:
+                self.log_action(request, row, ["sent at"])
+                self.message_user(request, f"{row.email} gets a new link.", messages.SUCCESS)
+
+    @admin.display(description="status", ordering="accepted_at")
+    def state(self, row: Invitation) -> SafeString:
+        if row.accepted_at:
+            return status_mark("succeeded", "Accepted")
+        return status_mark("expired", "Expired") if row.expired else status_mark("queued", "Open")
+
+
+class ServiceAccountForm(forms.ModelForm):
+    class Meta:
+        model = ServiceAccount
+        fields = ("organization", "name", "description", "role")
+
+
+@admin.register(ServiceAccount)
+class ServiceAccountAdmin(ScopedAdmin):
+    """Deleting one revokes its keys."""
+
+    offers = frozenset({"add", "change", "delete"})
+    form = ServiceAccountForm
+    list_display = ("name", "organization", "role", "state", "created_by", "created_at")
+    list_filter = (OrganizationFilter, "role")
+    list_select_related = ("organization", "created_by")
+    search_fields = ("name", "description")
+    date_hierarchy = "created_at"
+    actions = ("disable", "enable")
+
+    def get_fields(self, request: HttpRequest, obj: ServiceAccount | None = None) -> tuple[str, ...]:
+        shown = () if obj is None else ("state", "created_by", "created_at", "disabled_at")
+        return (*ServiceAccountForm.Meta.fields, *shown)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ServiceAccount | None = None) -> tuple[str, ...]:
+        return () if obj is None else ("organization", "state", "created_by", "created_at", "disabled_at")
+
+    def save_model(self, request: HttpRequest, obj: ServiceAccount, form: Any, change: bool) -> None:
+        fields = dict(form.cleaned_data)
+        if not change:
+            actor = owner_of(request, fields.pop("organization"))
+            become(obj, service_accounts.create(actor=actor, **fields))
+            return
+        stored = self.get_queryset(request).select_related("organization").get(pk=obj.pk)
+        changes = {name: fields[name] for name in form.changed_data}
+        actor = owner_of(request, stored.organization)
+        become(obj, service_accounts.update(actor=actor, account=stored, changes=changes))
+
+    def delete_model(self, request: HttpRequest, obj: ServiceAccount) -> None:
+        service_accounts.delete(actor=owner_of(request, obj.organization), account=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ServiceAccount]) -> None:
+        for row in queryset.select_related("organization"):
+            self.delete_model(request, row)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Its keys stay, revoked; that nobody deletes keys singly is no obstacle."""
+        to_delete, model_count, _, protected = super().get_deleted_objects(objs, request)
+        return to_delete, model_count, set(), protected
+
+    @admin.action(description="Disable selected accounts (their keys are refused at once)", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[ServiceAccount]) -> None:
+        self._set_disabled(request, queryset.filter(disabled_at=None), True)
+
+    @admin.action(description="Enable selected accounts", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[ServiceAccount]) -> None:
+        self._set_disabled(request, queryset.exclude(disabled_at=None), False)
+
+    def _set_disabled(self, request: HttpRequest, rows: QuerySet[ServiceAccount], disabled: bool) -> None:
+        for row in rows.select_related("organization"):
+            actor = owner_of(request, row.organization)
+            service_accounts.update(actor=actor, account=row, changes={"disabled": disabled})
+            self.log_action(request, row, ["disabled at"])
+            self.message_user(request, f"{row} is {'disabled' if disabled else 'enabled'}.", messages.SUCCESS)
+
+    @admin.display(description="status", ordering="disabled_at")
+    def state(self, row: ServiceAccount) -> SafeString:
+        return status_mark("inactive", "Disabled") if row.disabled_at else status_mark("active", "Active")

@@ -1,0 +1,51 @@
+"""What an organisation's texts are spoken with where a request says nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+
+from common.admin import OrganizationFilter, ScopedAdmin, become, owner_of
+from ml import audio
+from tts.defaults import services
+from tts.defaults.models import SpeechDefaults
+
+
+class SpeechDefaultsForm(forms.ModelForm):
+    format = forms.ChoiceField(
+        choices=[("", "wav, unless a request says otherwise"), *((name, name) for name in sorted(audio.CONTENT_TYPES))],
+        required=False,
+    )
+
+    class Meta:
+        model = SpeechDefaults
+        fields = ("organization", "voice", "language", "format")
+
+
+@admin.register(SpeechDefaults)
+class SpeechDefaultsAdmin(ScopedAdmin):
+    """No deletion: an empty field is the platform's own."""
+
+    offers = frozenset({"add", "change"})
+    form = SpeechDefaultsForm
+    list_display = ("organization", "voice", "language", "format")
+    list_filter = (OrganizationFilter, "format")
+    list_select_related = ("organization",)
+    search_fields = ("organization__name", "voice", "language")
+    fields = SpeechDefaultsForm.Meta.fields
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """The organisation is the row's only name."""
+        return list(self.list_display)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: SpeechDefaults | None = None) -> tuple[str, ...]:
+        return () if obj is None else ("organization",)
+
+    def save_model(self, request: HttpRequest, obj: SpeechDefaults, form: Any, change: bool) -> None:
+        fields = dict(form.cleaned_data)
+        organization = obj.organization if change else fields.pop("organization")
+        actor = owner_of(request, organization)
+        become(obj, services.save_defaults(actor=actor, changes=fields))
