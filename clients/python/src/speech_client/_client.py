@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Unpack
 
 import httpx
 
 from speech_client import _account, _jobs, _stt, _tts
-from speech_client._events import AsyncEventStream, EventStream
+from speech_client._events import AsyncEventStream, EventFilters, EventStream
 from speech_client._flow import AsyncResource, Operation, SyncResource
-from speech_client._http import without_none
+from speech_client._jobs import JobFilters
 from speech_client._streams import AsyncAudioStream, AsyncPages, AudioStream, Pages, as_kind
 from speech_client._transport import AsyncTransport, Transport
 from speech_client._tts import SynthesisOptions
 from speech_client.live import AsyncLiveSession, LiveSession, SessionOptions
-from speech_client.types import Job, Status, Task
+from speech_client.types import Job, Task
 
 TIMEOUT_SECONDS = 600.0
 """The longest silence of the server: a long recording that is not queued is answered when all of it was heard."""
@@ -67,13 +66,6 @@ class _Account:
     me = Operation(_account.me)
 
 
-def _filters(
-    status: Status | None, created_after: datetime | None, q: str | None, page_size: int | None
-) -> dict[str, Any]:
-    after = created_after.isoformat() if created_after else None
-    return without_none(status=status, created_after=after, q=q, page_size=page_size)
-
-
 # ── Synchronous ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -98,24 +90,13 @@ class Stt(_Stt, SyncResource):
 class Jobs(_Jobs, SyncResource):
     """What was asked for, finished or not."""
 
-    def list(
-        self,
-        task: Task,
-        *,
-        status: Status | None = None,
-        created_after: datetime | None = None,
-        q: str | None = None,
-        page_size: int | None = None,
-    ) -> Pages[Job]:
-        """The organisation's jobs of a task, newest first. q: words of the text or the transcript."""
-        filters = _filters(status, created_after, q, page_size)
-        return Pages(self._io, f"/{task}/jobs", as_kind(_jobs.KINDS[task]), filters)
+    def list(self, task: Task, **filters: Unpack[JobFilters]) -> Pages[Job]:
+        """The organisation's jobs of a task, newest first."""
+        return Pages(self._io, f"/{task}/jobs", as_kind(_jobs.KINDS[task]), _jobs.query(**filters))
 
-    def events(
-        self, *, job_id: str | None = None, batch_id: str | None = None, task: Task | None = None
-    ) -> EventStream:
+    def events(self, **filters: Unpack[EventFilters]) -> EventStream:
         """What happens to jobs, as it happens; see EventStream."""
-        return EventStream(self._io, job_id=job_id, batch_id=batch_id, task=task)
+        return EventStream(self._io, **filters)
 
 
 class Batches(_Batches, SyncResource):
@@ -181,24 +162,13 @@ class AsyncStt(_Stt, AsyncResource):
 class AsyncJobs(_Jobs, AsyncResource):
     """What was asked for, finished or not."""
 
-    def list(
-        self,
-        task: Task,
-        *,
-        status: Status | None = None,
-        created_after: datetime | None = None,
-        q: str | None = None,
-        page_size: int | None = None,
-    ) -> AsyncPages[Job]:
-        """The organisation's jobs of a task, newest first. q: words of the text or the transcript."""
-        filters = _filters(status, created_after, q, page_size)
-        return AsyncPages(self._io, f"/{task}/jobs", as_kind(_jobs.KINDS[task]), filters)
+    def list(self, task: Task, **filters: Unpack[JobFilters]) -> AsyncPages[Job]:
+        """The organisation's jobs of a task, newest first."""
+        return AsyncPages(self._io, f"/{task}/jobs", as_kind(_jobs.KINDS[task]), _jobs.query(**filters))
 
-    def events(
-        self, *, job_id: str | None = None, batch_id: str | None = None, task: Task | None = None
-    ) -> AsyncEventStream:
+    def events(self, **filters: Unpack[EventFilters]) -> AsyncEventStream:
         """What happens to jobs, as it happens; see AsyncEventStream."""
-        return AsyncEventStream(self._io, job_id=job_id, batch_id=batch_id, task=task)
+        return AsyncEventStream(self._io, **filters)
 
 
 class AsyncBatches(_Batches, AsyncResource):

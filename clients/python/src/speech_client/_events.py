@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import httpx
 
@@ -17,10 +17,18 @@ from speech_client._flow import IO, Flow, run, run_async
 from speech_client._http import Call, fetch, without_none
 from speech_client._reading import read
 from speech_client.errors import ConnectionFailed
-from speech_client.types import BatchState, JobEvent, JobState
+from speech_client.types import BatchState, JobEvent, JobState, Task
 
 QUIET_SECONDS = 45.0
 """The server says something every 15 seconds."""
+
+
+class EventFilters(TypedDict, total=False):
+    """Of which jobs to hear."""
+
+    job_id: str | None
+    batch_id: str | None
+    task: Task | None
 
 
 class Parser:
@@ -58,8 +66,11 @@ def _event(fields: dict[str, str]) -> JobEvent:
 
 
 class _Stream:
-    def __init__(self, io: IO, **filters: str | None) -> None:
-        self._io, self._filters, self._parser = io, without_none(**filters), Parser()
+    def __init__(
+        self, io: IO, *, job_id: str | None = None, batch_id: str | None = None, task: str | None = None
+    ) -> None:
+        self._io, self._parser = io, Parser()
+        self._filters = without_none(job_id=job_id, batch_id=batch_id, task=task)
         self._response: httpx.Response | None = None
         self._lines: Any = None
         self._over = False

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Any, TypedDict
 
 from speech_client._flow import IO, Flow
-from speech_client._http import Call, fetch
+from speech_client._http import Call, fetch, without_none
 from speech_client._reading import read
 from speech_client.errors import (
     ApiError,
@@ -20,10 +21,28 @@ from speech_client.errors import (
     PermissionDenied,
     TimedOut,
 )
-from speech_client.types import BatchState, Job, JobState, SpeechJob, Task, Transcription
+from speech_client.types import BatchState, Job, JobState, SpeechJob, Status, Task, Transcription
 
 KINDS: dict[Task, type[Any]] = {"stt": Transcription, "tts": SpeechJob}
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.25, 5.0
+
+
+class JobFilters(TypedDict, total=False):
+    """Which jobs a list has."""
+
+    status: Status | None
+    created_after: datetime | None
+    q: str | None  # words of the text or the transcript
+    page_size: int | None
+
+
+def query(
+    *, status: Status | None = None, created_after: datetime | None = None, q: str | None = None,
+    page_size: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """`JobFilters` as the server reads them."""
+    after = created_after.isoformat() if created_after else None
+    return without_none(status=status, created_after=after, q=q, page_size=page_size)
 
 
 def get(io: IO, job: JobState | str, *, task: Task | None = None) -> Flow[Job]:
