@@ -261,6 +261,12 @@ def _create_job(
         )
 
 
+def _kind_of(upload: UploadedFile) -> str:
+    """What the client calls it, for people to read; empty where it is no text."""
+    kind = upload.content_type or ""
+    return kind[:100] if kind.isascii() and kind.isprintable() else ""
+
+
 @contextmanager
 def _stored(actor: Actor, upload: UploadedFile, reference: UploadedFile | None) -> Iterator[tuple[str, str]]:
     """The keys of the audio and of the far end's signal (or an empty one). Without a job they are not kept."""
@@ -287,7 +293,7 @@ def _write_rows(
         audio = AudioFile.objects.create(
             organization=actor.organization,
             filename=(upload.name or "")[:255],
-            content_type=(upload.content_type or "")[:100],
+            content_type=_kind_of(upload),
             size_bytes=upload.size or 0,
             key=key,
         )

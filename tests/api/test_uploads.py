@@ -142,6 +142,20 @@ def test_no_room(tenant: Tenant, settings: Any) -> None:
     assert_nothing_was_kept(tenant)
 
 
+@pytest.mark.parametrize(
+    ("kind", "kept"), [("audio/wav", "audio/wav"), ("audio/\0wav", ""), ("\u2028", ""), ("x" * 300, "x" * 100)]
+)
+def test_what_a_file_calls_itself_is_a_label(tenant: Tenant, kind: str, kept: str) -> None:
+    head = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="audio_file"; filename="a\0.wav"\r\nContent-Type: {kind}'
+    )
+    content = f"{head}\r\n\r\n".encode() + silence(0.3) + f"\r\n--{BOUNDARY}--\r\n".encode()
+    answer = tenant.key("stt").post("/stt/transcribe", content=content, headers=HEADERS)
+    assert answer.status_code == 200, answer.text
+    job = SttJob.objects.get(id=answer.json()["job_id"])
+    assert (job.filename, job.audio.content_type) == ("a.wav", kept)
+
+
 # ── Broken off ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
