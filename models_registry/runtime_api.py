@@ -11,12 +11,11 @@ import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.db import connection
-from django.http import QueryDict
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.parsers import MultiPartParser
@@ -31,7 +30,7 @@ from analytics.quota import Amounts
 from analytics.services import Metered
 from common import db, errors
 from common.api import JsonView
-from common.serializers import StrictSerializer, validated
+from common.serializers import StrictSerializer, form_of, validated
 from jobs import services as jobs
 from jobs.models import Job
 from ml import audio, stt, tts
@@ -142,7 +141,7 @@ class TranscribeView(JsonView):
     )
     def post(self, request: Request) -> Response:
         """Run the pipeline on a recording and show what each stage gave. Makes no job."""
-        merged = {**request.query_params.dict(), **cast(QueryDict, request.data).dict()}
+        merged = {**request.query_params.dict(), **form_of(request).dict()}
         fields = validated(self.RuntimeTranscribeSerializer, merged)
         upload = fields.pop("file")
         options = TranscriptionOptions(word_timestamps=True, **fields)

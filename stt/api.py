@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from django.conf import settings
-from django.http import HttpResponse, QueryDict
+from django.http import HttpResponse
 from django.utils.datastructures import MultiValueDict
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -18,7 +18,7 @@ from accounts.actors import Access, Actor
 from accounts.models import Role
 from common import errors, storage
 from common.api import JsonView, paginated, paginated_schema
-from common.serializers import StrictSerializer, validated
+from common.serializers import StrictSerializer, form_of, validated
 from jobs.api import (
     JOB_FILTERS,
     AsyncSerializer,
@@ -366,7 +366,7 @@ class SttJobRetryView(JsonView):
 
 def _form_and_query(request: Request) -> Any:
     """Form fields, and those of the query string that the form does not have."""
-    merged = MultiValueDict(dict(cast(QueryDict, request.data).lists()))
+    merged = MultiValueDict(dict(form_of(request).lists()))
     for name, values in request.query_params.lists():
         if name not in merged:
             merged.setlist(name, values)

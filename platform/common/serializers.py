@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import QueryDict
 from rest_framework import serializers
+from rest_framework.request import Request
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 
@@ -50,3 +51,8 @@ def validated(serializer: type[serializers.Serializer], data: Any, **kwargs: Any
     instance = serializer(data=data, **kwargs)
     instance.is_valid(raise_exception=True)
     return instance.validated_data
+
+
+def form_of(request: Request) -> QueryDict:
+    """The fields of a form, none where there is no body at all: DRF has an empty dict for that."""
+    return request.data if isinstance(request.data, QueryDict) else QueryDict()

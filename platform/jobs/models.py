@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils import timezone
 
 from common.models import OrganizationOwned
 
@@ -41,6 +42,8 @@ class Job(OrganizationOwned):
     task: ClassVar[str]
     metered: Metered | None = None  # what has been computed so far, while it runs here
 
+    # Not the time of writing the row, which comes after a job that runs at once has begun.
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
     status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED)
     user = models.ForeignKey("accounts.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     api_key = models.ForeignKey("accounts.ApiKey", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")

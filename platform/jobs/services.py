@@ -59,7 +59,8 @@ def credentials(actor: Actor) -> dict[str, Any]:
 def running_now() -> dict[str, Any]:
     """The fields of a new job that runs while its client waits."""
     now = timezone.now()
-    return {"status": JobStatus.PROCESSING, "started_at": now, "heartbeat_at": now, "worker": WORKER_NAME}
+    times = {"created_at": now, "started_at": now, "heartbeat_at": now}
+    return {"status": JobStatus.PROCESSING, **times, "worker": WORKER_NAME}
 
 
 def create(job: SomeJob, *, wanted: quota.Amounts = quota.Amounts()) -> SomeJob:  # noqa: B008  frozen

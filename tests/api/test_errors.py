@@ -15,6 +15,7 @@ from django.db import connection
 from analytics.models import UsageRecord
 from common import storage
 from common.asgi import ANONYMOUS_MAX_BYTES
+from tests.api.routes import methods, routes
 from tests.conftest import Client, Tenant, error_of
 from tts import services as tts
 from tts.models import TtsJob
@@ -61,6 +62,21 @@ def test_malformed_json(anonymous: Client) -> None:
 
 
 # ── Request ids ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_no_body_at_all(tenant: Tenant) -> None:
+    """Neither form nor JSON: what is missing is said, by every endpoint."""
+    client = tenant.user("owner")
+    for path, callback in routes().items():
+        if path.endswith(("/logout", "/initialize", "/reload")):  # they need none
+            continue
+        for method in {"POST", "PUT", "PATCH"} & set(methods(callback)):
+            url = re.sub(r"{\w+}", str(uuid.uuid4()), path)
+            answer = client.request(method, f"/{url}")
+            assert answer.status_code < 500, (method, path, answer.text)
+            assert answer.is_success or path == "/v1/listen" or answer.json()["error"]["code"], (method, path)
+    missing = error_of(client.post("/stt/transcribe?model=pocketsphinx-en-us"), 400, "parameter_required")
+    assert missing["param"] == "audio_file"
 
 
 def test_request_id_is_echoed(tenant: Tenant) -> None:

@@ -41,7 +41,7 @@ def test_speaks_and_accounts(tenant: Tenant) -> None:
     job = _speak(client)
     assert (job["status"], job["characters"], job["error"]) == ("succeeded", len(SENTENCE), None)
     assert (job["language"], job["voice"], job["model"]) == ("en-US", "espeak:en-us", "espeak-ng")
-    assert job["started_at"] <= job["finished_at"]
+    assert job["created_at"] <= job["started_at"] <= job["finished_at"]
 
     sound = decode(client.get(job["audio_url"]).content)
     assert sound.seconds == pytest.approx(job["duration_seconds"], abs=0.01)

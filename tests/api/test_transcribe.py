@@ -64,6 +64,7 @@ def test_hears_and_accounts(tenant: Tenant) -> None:
     measured = [*body["timings"].values(), *filter(None, body["quality"].values())]
     assert measured == [round(value, 4) for value in measured]
     assert body["error"] is None
+    assert body["created_at"] <= body["started_at"] <= body["finished_at"]
     assert " ".join(segment["text"] for segment in body["timestamps"]) == body["text"]
     assert "words" not in body["timestamps"][0]
 

@@ -8,12 +8,12 @@ import uuid
 import pyotp
 import pytest
 
-from accounts import invitations, two_factor
+from accounts import invitations, passwords, two_factor
 from accounts.models import Membership, TwoFactor, User
 from tests.api.mail import link_in, mails_to, wait_for_mail
 from tests.browser import Browser, operator, signed_in, text_of
 from tests.conftest import PASSWORD, Tenant
-from tests.dashboard.kit import Chromium, check
+from tests.dashboard.kit import Chromium, assert_accessible, check, screenshot
 
 NEW_PASSWORD = "quite a long pass-phrase"
 
@@ -155,10 +155,14 @@ def test_operator_turns_a_lost_second_factor_off(tenant: Tenant) -> None:
     assert two_factor.state_of(user) is None
 
 
-@pytest.mark.parametrize("name", ["login", "code", "forgot", "invitation", "invalid"])
+@pytest.mark.parametrize("name", ["login", "code", "forgot", "reset", "invitation", "invalid"])
 def test_entry_pages_look_right(tenant: Tenant, chromium: Chromium, name: str) -> None:
     page = chromium.page()
-    paths = {"login": "/dashboard/login", "forgot": "/dashboard/password/forgot", "invalid": "/dashboard/invitation/x"}
+    token = passwords.reset_token(tenant.member("viewer").user)
+    paths = {
+        "login": "/dashboard/login", "forgot": "/dashboard/password/forgot", "invalid": "/dashboard/invitation/x",
+        "reset": f"/dashboard/password/reset/{token}",
+    }  # fmt: skip
     if name == "code":
         user = tenant.member("admin").user
         with_second_factor(user)
@@ -170,3 +174,9 @@ def test_entry_pages_look_right(tenant: Tenant, chromium: Chromium, name: str) -
     else:
         page.goto(paths.get(name) or invited(tenant, f"{uuid.uuid4().hex}@example.com"))
     check(page, f"entry-{name}")
+    if name == "forgot":
+        page.get_by_label("E-mail address").fill(f"{uuid.uuid4().hex}@example.com")
+        page.get_by_role("button").click()
+        page.get_by_text("Look into your mail").wait_for()
+        screenshot(page, "entry-forgot-sent")
+        assert_accessible(page, "forgot-sent")

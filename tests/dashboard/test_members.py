@@ -7,7 +7,7 @@ import uuid
 import pytest
 from playwright.sync_api import Page, expect
 
-from accounts.models import Invitation, Membership
+from accounts.models import Invitation, Membership, ServiceAccount
 from tests.api.mail import link_in, wait_for_mail
 from tests.browser import signed_in, text_of
 from tests.conftest import Tenant
@@ -22,6 +22,9 @@ def choose(page: Page, person: str, action: str) -> None:
 
 def test_roles_are_changed_and_taken_back(tenant: Tenant, chromium: Chromium) -> None:
     member = tenant.member("viewer")
+    ServiceAccount.objects.create(
+        organization=tenant.organization, name="nightly-import", description="Transcribes what the day recorded."
+    )
     page = chromium.sign_in(tenant, "owner")
     page.goto("/dashboard/members")
     check(page, "members")

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from playwright.sync_api import expect
 
-from accounts.models import ApiKey, Organization, SecurityPolicy
+from accounts.models import ApiKey, Organization, SecurityPolicy, SsoProvider
 from analytics.quota import set_quota
 from audit.models import AuditEntry
 from stt.models import TranscriptionDefaults
@@ -151,3 +151,32 @@ def test_security_policy(tenant: Tenant, chromium: Chromium) -> None:
     page.get_by_role("button", name="Make the key").click()
     expect(page.get_by_text("Your new key")).to_be_visible()
     assert ApiKey.objects.get(organization=tenant.organization).networks == ["127.0.0.1/32"]
+
+
+def test_single_sign_on(tenant: Tenant, chromium: Chromium) -> None:
+    assert signed_in(tenant, "viewer").get("/dashboard/settings/sso").status_code == 403
+    page = chromium.sign_in(tenant, "owner")
+    page.goto("/dashboard/settings/sso")
+    page.get_by_label("Issuer").fill("https://127.0.0.1/realms/all")
+    page.get_by_label("Client id").fill("speech")
+    page.get_by_label("Domains of e-mail addresses").fill("example.com")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".field-error")).to_contain_text("The client secret is missing")
+    check(page, "settings-sso-refused")
+    issuer = f"https://login.{tenant.organization.slug}.example.com/realms/all"
+    SsoProvider.objects.create(
+        organization=tenant.organization, issuer=issuer, client_id="speech", sealed_secret="x",
+        domains=["example.com"], role_claim="groups", roles={"speech-admins": "admin"},
+    )  # fmt: skip
+    page.goto("/dashboard/settings/sso")
+    expect(page.get_by_label("What its values stand for")).to_have_value("speech-admins = admin")
+    expect(page.get_by_role("button", name="Remove single sign-on")).to_be_visible()
+    check(page, "settings-sso")
+    entry = chromium.page()
+    entry.goto("/dashboard/login/sso?who=nobody-knows-it")
+    expect(entry.locator(".field-error")).to_be_visible()
+    check(entry, "entry-sso-unknown")
+    entry.get_by_label("short name").fill(tenant.organization.slug)
+    entry.get_by_role("button", name="Go on").click()
+    expect(entry.locator("main")).to_contain_text(issuer)
+    check(entry, "entry-sso")

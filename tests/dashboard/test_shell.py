@@ -49,9 +49,11 @@ def test_components(tenant: Tenant, chromium: Chromium, debug: None) -> None:
 
 
 def test_design_is_for_debugging(tenant: Tenant, chromium: Chromium) -> None:
-    answer = chromium.sign_in(tenant).goto("/design")
+    page = chromium.sign_in(tenant)
+    answer = page.goto("/design")
     assert answer
     assert answer.status == 404
+    check(page, "nothing-here")
 
 
 def test_palette_and_shortcuts(tenant: Tenant, chromium: Chromium) -> None:
