@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,6 +28,7 @@ from stt import selectors as stt
 from stt.models import SttJob
 from tts import selectors as tts
 from tts.models import TtsJob
+from tts.voices import selectors as voices
 
 RECENT_JOBS = 10
 PERIOD_DAYS = 30
@@ -179,7 +181,9 @@ def _usage(actor: Actor) -> Usage:
 
 def recent_jobs(*, actor: Actor) -> tuple[RecentJob, ...]:
     """Of both kinds, newest first."""
-    spoken = [_spoken(job) for job in tts.list_jobs(actor=actor)[:RECENT_JOBS]]
+    jobs = list(tts.list_jobs(actor=actor)[:RECENT_JOBS])
+    name_voices(actor=actor, jobs=jobs)
+    spoken = [_spoken(job) for job in jobs]
     heard = [_heard(job) for job in stt.list_jobs(actor=actor).select_related("audio", "transcription")[:RECENT_JOBS]]
     return tuple(heapq.nlargest(RECENT_JOBS, [*spoken, *heard], key=lambda job: job.created_at))
 
@@ -192,7 +196,7 @@ def _spoken(job: TtsJob) -> RecentJob:
         summary=job.text[:120],
         status=job.status,
         status_label=job.get_status_display(),
-        detail=job.error_message or f"{job.voice} · {job.format}",
+        detail=job.error_message or f"{job.voice_name} · {job.format}",  # type: ignore[attr-defined]
         duration_seconds=job.duration_seconds,
         created_at=job.created_at,
         has_audio=_has_audio(job),
@@ -206,7 +210,7 @@ def _heard(job: SttJob) -> RecentJob:
         id=job.id,
         task=Task.STT,
         task_label="Speech in",
-        summary=text or (str(job.audio) if job.audio else "(deleted recording)"),
+        summary=text or str(job.audio or job.filename or "(recording not kept)"),
         status=job.status,
         status_label=job.get_status_display(),
         detail=job.error_message or " · ".join(filter(None, [str(job.audio or ""), job.model])),
@@ -218,3 +222,11 @@ def _heard(job: SttJob) -> RecentJob:
 
 def _has_audio(job: TtsJob) -> bool:
     return bool(job.audio_key) and job.status == "succeeded"
+
+
+def name_voices(*, actor: Actor, jobs: Sequence[TtsJob]) -> None:
+    """Gives each job a `voice_name`: what an own voice is called; of any other, or one that is gone, the id."""
+    ids = {job.voice for job in jobs if voices.is_own_id(job.voice)}
+    names = {str(row.id): row.name for row in voices.list_voices(actor=actor).filter(id__in=ids)} if ids else {}
+    for job in jobs:
+        job.voice_name = names.get(job.voice, job.voice)  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stt.models import SttJob, Transcription
-from tests.api.support import owned_clips
+from tests.api.support import own_voice, owned_clips
 from tests.browser import signed_in
 from tests.conftest import Tenant
 from tests.dashboard.kit import Chromium, check, get_page, settled, toast, until
@@ -135,6 +135,26 @@ def test_spoken_job_plays(tenant: Tenant, chromium: Chromium) -> None:
     page.goto(f"/dashboard/jobs/tts/{job['job_id']}")
     until(page, "document.querySelector('[data-audio]').duration > 0.5")
     check(page, "job-tts")
+
+
+def test_names_what_it_can(tenant: Tenant, other_tenant: Tenant) -> None:
+    """An own voice by its name, one that is not theirs by the id; a recording that is not kept by its file's name."""
+    mine, theirs = own_voice(tenant), own_voice(other_tenant)
+    for voice in (mine, theirs):
+        TtsJob.objects.create(
+            organization=tenant.organization, text="Hello.", characters=6, language="en-US", voice=str(voice.id),
+            model="espeak-ng", format="wav", sample_rate=22050, status="succeeded",
+        )  # fmt: skip
+    for page in ("/dashboard/jobs/tts", "/dashboard"):
+        spoken = get_page(tenant, page, "viewer")
+        assert (mine.name in spoken, str(mine.id) in spoken, str(theirs.id) in spoken) == (True, False, True), page
+    job = TtsJob.objects.get(organization=tenant.organization, voice=str(mine.id))
+    assert f"<dd>{mine.name}</dd>" in get_page(tenant, f"/dashboard/jobs/tts/{job.id}", "viewer")
+    SttJob.objects.create(organization=tenant.organization, status="failed", filename="call.mp3")
+    SttJob.objects.create(organization=tenant.organization, status="cancelled")
+    heard = get_page(tenant, "/dashboard/jobs", "viewer")
+    assert "call.mp3" in heard
+    assert "(recording not kept)" in heard
 
 
 def test_another_organisations_job_does_not_exist(tenant: Tenant, other_tenant: Tenant, transcribed: dict) -> None:

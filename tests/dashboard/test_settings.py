@@ -157,6 +157,7 @@ def test_single_sign_on(tenant: Tenant, chromium: Chromium) -> None:
     assert signed_in(tenant, "viewer").get("/dashboard/settings/sso").status_code == 403
     page = chromium.sign_in(tenant, "owner")
     page.goto("/dashboard/settings/sso")
+    expect(page.get_by_label("Role of new members")).to_have_value("viewer")
     page.get_by_label("Issuer").fill("https://127.0.0.1/realms/all")
     page.get_by_label("Client id").fill("speech")
     page.get_by_label("Domains of e-mail addresses").fill("example.com")
@@ -172,6 +173,9 @@ def test_single_sign_on(tenant: Tenant, chromium: Chromium) -> None:
     expect(page.get_by_label("What its values stand for")).to_have_value("speech-admins = admin")
     expect(page.get_by_role("button", name="Remove single sign-on")).to_be_visible()
     check(page, "settings-sso")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/dashboard/settings/data")
+    expect(page.locator("nav.tabs [aria-current]")).to_be_in_viewport()  # though more tabs stand there than fit
     entry = chromium.page()
     entry.goto("/dashboard/login/sso?who=nobody-knows-it")
     expect(entry.locator(".field-error")).to_be_visible()

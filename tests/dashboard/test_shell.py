@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from dashboard.nav import registered
 from tests.conftest import ROOT, Tenant
-from tests.dashboard.kit import Chromium, assert_accessible, check, screenshot, settled, toast, used_icons
+from tests.dashboard.kit import SCHEMES, Chromium, assert_accessible, check, screenshot, settled, toast, used_icons
 
 
 @pytest.fixture
@@ -54,6 +54,16 @@ def test_design_is_for_debugging(tenant: Tenant, chromium: Chromium) -> None:
     assert answer
     assert answer.status == 404
     check(page, "nothing-here")
+
+
+def test_administration_is_accessible(tenant: Tenant, chromium: Chromium) -> None:
+    tenant.key("tts").post("/tts/synthesize", json={"text": "Good morning."})
+    page = chromium.sign_in(tenant, "owner")
+    for path in ("", "tts/ttsjob/", "accounts/membership/add/"):
+        page.goto(f"/admin/{path}")
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            assert_accessible(page, f"/admin/{path} {scheme}")
 
 
 def test_palette_and_shortcuts(tenant: Tenant, chromium: Chromium) -> None:

@@ -18,9 +18,10 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Role
 from analytics.models import Task
 from common import errors, storage
+from dashboard import selectors
 from dashboard.access import Action, Page
 from dashboard.forms import succeeds
-from dashboard.listing import FilterForm, listing
+from dashboard.listing import FilterForm, Listing, listing
 from dashboard.nav import NavItem, Section
 from jobs.models import UNFINISHED, Job, JobStatus
 from stt import editing, exports
@@ -58,7 +59,9 @@ class JobFilters(FilterForm):
 class JobsPage(Page):
     def get(self, request: HttpRequest, task: str = Task.STT) -> HttpResponse:
         filters = JobFilters(request)
-        rows = listing(request, _selectors(task).list_jobs(actor=self.actor, **filters.for_selector))
+        rows: Listing[Any] = listing(request, _selectors(task).list_jobs(actor=self.actor, **filters.for_selector))
+        if task == Task.TTS:
+            selectors.name_voices(actor=self.actor, jobs=rows.rows)
         fields = {
             "task": task,
             "filters": filters,
@@ -93,6 +96,8 @@ class JobPage(Page):
 
     def _page(self, request: HttpRequest, job: Job, form: forms.Form) -> HttpResponse:
         fields = {"job": job, "task": job.task, "form": form, "timings": _timings(job), "unfinished": UNFINISHED}
+        if isinstance(job, TtsJob):
+            selectors.name_voices(actor=self.actor, jobs=[job])
         fields |= self._of_recording(request, job) if isinstance(job, SttJob) else {"audio": self._spoken(job)}
         status = 400 if form.errors else 200
         return self.render("dashboard/jobs/job.html", fields, part="dashboard/jobs/state.html", status=status)

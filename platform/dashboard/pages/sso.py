@@ -105,7 +105,9 @@ class ProviderForm(forms.Form):
         label=gettext_lazy("Domains of e-mail addresses"),
         help_text=gettext_lazy("One a line. Addresses of others are refused, as are unverified ones."),
     )
-    default_role = forms.ChoiceField(label=gettext_lazy("Role of new members"), choices=SsoProvider.ROLES)
+    default_role = forms.ChoiceField(
+        label=gettext_lazy("Role of new members"), choices=SsoProvider.ROLES, initial=Role.VIEWER
+    )
     role_claim = forms.CharField(
         label=gettext_lazy("Claim that settles roles"), max_length=100, required=False,
         help_text=gettext_lazy("Such as groups. Empty: roles are given here."),

@@ -39,6 +39,12 @@ document.addEventListener("click", (event) => {
 });
 markTheme();
 
+// ── More tabs than fit: the page's own is in sight ──
+for (const tabs of document.querySelectorAll("nav.tabs")) {
+  const current = tabs.querySelector("[aria-current]");
+  if (current) tabs.scrollLeft = current.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - current.offsetWidth) / 2;
+}
+
 // ── Listening to a job's audio in place ──
 document.addEventListener("click", (event) => {
   const player = document.querySelector("[data-player]");

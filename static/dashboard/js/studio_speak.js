@@ -1,7 +1,6 @@
 // Text to speech: the audio plays while it comes; the waveform is drawn when all of it is there.
 
 import { csrfToken, toastError } from "./toasts.js";
-import { waveform } from "./waves.js";
 
 const form = document.querySelector("[data-speak]");
 const audio = form.querySelector("[data-audio]");
@@ -63,7 +62,7 @@ async function play(answer, started) {
     sink?.add(value);
   }
   sink?.end();
-  finished(new Blob(parts, { type }), answer.headers.get("X-Job-Id"), Boolean(sink));
+  await finished(new Blob(parts, { type }), answer.headers.get("X-Job-Id"), Boolean(sink));
 }
 
 /** Plays what comes at once. */
@@ -86,18 +85,19 @@ function streamed(type) {
   return { add(chunk) { waiting.push(chunk); next(); }, end() { ended = true; next(); } };
 }
 
-function finished(blob, id, playing) {
+async function finished(blob, id, playing) {
   if (made) URL.revokeObjectURL(made);
   made = URL.createObjectURL(blob);
-  surfer = waveform(form.querySelector("[data-wave]"), { media: playing ? undefined : audio, blob });
-  if (playing) follow(surfer);
-  else surfer.once("ready", () => audio.play().catch(() => {}));
   download.href = made;
   download.download = `speech.${form.format.value}`;
   download.hidden = false;
   job.href = `/dashboard/jobs/tts/${id}`;
   job.hidden = !id;
   document.getElementById("history").dispatchEvent(new Event("refresh"));
+  const { waveform } = await import("./waves.js"); // large, and of no use before there is something to draw
+  surfer = waveform(form.querySelector("[data-wave]"), { media: playing ? undefined : audio, blob });
+  if (playing) follow(surfer);
+  else surfer.once("ready", () => audio.play().catch(() => {}));
 }
 
 /** The picture of the finished audio, beside an element that plays the stream of it. */
