@@ -19,7 +19,7 @@ from common.network import public_url
 
 @admin.register(Invitation)
 class InvitationAdmin(ScopedAdmin):
-    """Deleting one withdraws it. New ones are sent from the dashboard, which shows the link."""
+    """Deleting an open one withdraws it. New ones are sent from the dashboard, which shows the link."""
 
     offers = frozenset({"delete"})
     list_display = ("email", "organization", "role", "state", "invited_by", "sent_at", "expires_at")
@@ -31,6 +31,9 @@ class InvitationAdmin(ScopedAdmin):
     readonly_fields = fields
     actions = ("send_again",)
     hidden_lookups = ScopedAdmin.hidden_lookups | {"salt"}
+
+    def has_delete_permission(self, request: HttpRequest, obj: Invitation | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or obj.accepted_at is None)
 
     def delete_model(self, request: HttpRequest, obj: Invitation) -> None:
         invitations.withdraw(actor=owner_of(request, obj.organization), invitation=obj)

@@ -82,7 +82,7 @@ def _weight(written: str) -> Fraction:
 
 def written(voices: Sequence[Voice], parts: Sequence[Part]) -> str:
     """The name of a mix of `voices`, with the weights of `parts`."""
-    model = voices[0].id.partition(":")[0] + ":"
+    model = parts[0].base.partition(":")[0] + ":"
     ids = [voices[0].id, *(voice.id.removeprefix(model) for voice in voices[1:])]
     return "+".join(voice_id + part.written for voice_id, part in zip(ids, parts, strict=True))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from django.utils import timezone
 
 from accounts import invitations, service_accounts
 from accounts.models import Invitation, ServiceAccount
@@ -103,6 +104,14 @@ def test_invitations_are_sent_again_and_withdrawn(shop: Tenant, browser: Browser
     row.refresh_from_db()
     assert invitations.link_of(row, shop.server) != link
     assert row.salt not in browser.get(f"{INVITATIONS}{row.pk}/change/").text
+    accepted = Invitation.objects.create(
+        organization=shop.organization, email=f"new-{email}", role="viewer", salt="x", expires_at=timezone.now(),
+        accepted_at=timezone.now(),
+    )  # fmt: skip
+    assert browser.get(f"{INVITATIONS}{accepted.pk}/delete/").status_code == 403
+    both = {"action": "delete_selected", "_selected_action": [str(accepted.pk), str(row.pk)], "post": "yes"}
+    assert browser.submit(INVITATIONS, both).status_code == 403
+    assert Invitation.objects.filter(pk=accepted.pk).exists(), "who joined by it, joined"
     act(browser, INVITATIONS, "delete_selected", row, post="yes")
     assert not Invitation.objects.filter(pk=row.pk).exists()
     assert trail(shop, "invitation.withdrawn") == 1

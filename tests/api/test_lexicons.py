@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 
@@ -135,4 +136,12 @@ def test_a_voice_speaks_as_its_defaults_say_unless_the_request_does(developer: C
     own = developer.post("/tts/synthesize", json={**text, "speed": 1.0}).json()["duration_seconds"]
     assert own == pytest.approx(before, rel=0.15)
     error_of(developer.post("/tts/voice-defaults", json={"voice": "espeak:en-gb", "style": "nobody"}), 400)
+    assert developer.delete(f"/tts/voice-defaults/{row['id']}").status_code == 204
+
+
+def test_whoever_has_all_the_defaults_there_may_be_can_still_change_them(developer: Client, settings: Any) -> None:
+    settings.TTS_MAX_VOICE_DEFAULTS = 1
+    row = developer.post("/tts/voice-defaults", json={"voice": "espeak:de"}).json()
+    error_of(developer.post("/tts/voice-defaults", json={"voice": "espeak:fr-fr"}), 409, "too_many_voice_defaults")
+    assert developer.post("/tts/voice-defaults", json={"voice": "espeak:de", "speed": 2.0}).json()["speed"] == 2.0
     assert developer.delete(f"/tts/voice-defaults/{row['id']}").status_code == 204

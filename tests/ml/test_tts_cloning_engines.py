@@ -54,7 +54,11 @@ def test_an_engine_that_clones_learns_the_voice(installed: None, tmp_path: Path)
     heard = said("own", "Hello.", own)
     assert np.allclose(heard, said("own", "Hello.", (voice.own,)), atol=4 / 32768)
     assert not np.array_equal(heard, said("tiny-xtts:ana", "Hello."))
+    mixed = said("own(3)+tiny-xtts:ben", "Hello.", own)
+    assert np.array_equal(mixed, said("tiny-xtts:ben+own(3)", "Hello.", own))
+    assert len({sound.tobytes() for sound in (mixed, heard, said("tiny-xtts:ben", "Hello."))}) == 3
     assert tts.resolve(SynthesisOptions(voice="own", language="de", own_voices=own)).id == "own@de"
+    assert tts.resolve(SynthesisOptions(voice="own+ben", language="de", own_voices=own)).id == "own@de+ben@de"
     with pytest.raises(errors.LanguageNotSupported):
         tts.resolve(SynthesisOptions(voice="own", language="fr", own_voices=own))
 

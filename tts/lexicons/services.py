@@ -73,7 +73,8 @@ def set_voice_defaults(*, actor: Actor, voice_id: str, values: dict[str, Any]) -
     style = values.get("style", "")
     if style and engine.find(f"{voice_id}+{style}") is None:  # which could also be read as a mix of two voices
         raise UnknownVoice(f"The voice {voice_id} has no style {style!r}.", param="style")
-    if selectors.list_voice_defaults(actor=actor).count() >= settings.TTS_MAX_VOICE_DEFAULTS:
+    others = selectors.list_voice_defaults(actor=actor).exclude(voice=voice_id)
+    if others.count() >= settings.TTS_MAX_VOICE_DEFAULTS:
         raise errors.Conflict("There are defaults for too many voices.", code="too_many_voice_defaults")
     fields: dict[str, Any] = {"speed": None, "pitch": None, "volume": None, "loudness": None, "style": "", **values}
     with transaction.atomic():
