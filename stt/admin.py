@@ -86,7 +86,7 @@ class TranscriptionDefaultsAdmin(ReadOnlyAdmin):
     fields = ("organization", "itn", "punctuate", "profanity_filter", "redact", "left_out", "created_at")
     readonly_fields = fields
 
-    @admin.display(description="organization", ordering="organization__name")
+    @admin.display(description="organisation", ordering="organization__name")
     def name(self, row: TranscriptionDefaults) -> str:
         return row.organization.name
 

@@ -1,4 +1,4 @@
-"""Organisations, people, members, log-ins and API keys."""
+"""People, members of organisations and their log-ins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.db.models import Count, Prefetch, Q, QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -19,8 +19,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts import services, two_factor
-from accounts.joining_admin import InvitationAdmin, ServiceAccountAdmin
-from accounts.models import ApiKey, LoginSession, Membership, Organization, Scope, User
+from accounts.models import LoginSession, Membership, User
 from common import errors
 from common.admin import (
     OrganizationFilter,
@@ -33,11 +32,6 @@ from common.admin import (
     status_mark,
 )
 
-__all__ = [
-    "ApiKeyAdmin", "InvitationAdmin", "LoginSessionAdmin", "MembershipAdmin", "OrganizationAdmin",
-    "ServiceAccountAdmin", "UserAdmin",
-]  # fmt: skip
-
 
 class LowerEmailField(forms.EmailField):
     """As the model stores addresses, so that uniqueness is checked on what will be saved."""
@@ -47,48 +41,6 @@ class LowerEmailField(forms.EmailField):
 
 
 admin.site.unregister(Group)  # roles are memberships; groups would promise permissions that nothing reads
-
-
-@admin.register(Organization)
-class OrganizationAdmin(ScopedAdmin):
-    """No deletion: an operator deactivates an organisation, which refuses its credentials at once."""
-
-    organization_path = "pk"
-    offers = frozenset({"change"})
-    operator_offers = frozenset({"add"})
-    list_display = ("name", "slug", "state", "members", "usable_keys", "created_at")
-    search_fields = ("name", "slug")
-    list_filter = ("is_active",)
-    date_hierarchy = "created_at"
-    fields = ("name", "slug", "is_active", "created_at")
-    prepopulated_fields: ClassVar = {"slug": ("name",)}
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
-        usable = Q(api_keys__revoked_at=None) & (
-            Q(api_keys__expires_at=None) | Q(api_keys__expires_at__gt=timezone.now())
-        )
-        return super().get_queryset(request).annotate(
-            member_count=Count("memberships", distinct=True),
-            key_count=Count("api_keys", filter=usable & Q(api_keys__id__isnull=False), distinct=True),
-        )  # fmt: skip
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> tuple[str, ...]:
-        return ("created_at",) if request.user.is_superuser else ("slug", "is_active", "created_at")
-
-    def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> dict[str, Any]:
-        return {} if obj else dict(self.prepopulated_fields)
-
-    @admin.display(description="status", ordering="is_active")
-    def state(self, row: Organization) -> SafeString:
-        return status_mark("active", "Active") if row.is_active else status_mark("inactive", "Inactive")
-
-    @admin.display(description="members", ordering="member_count")
-    def members(self, row: Any) -> int:
-        return row.member_count
-
-    @admin.display(description="usable API keys", ordering="key_count")
-    def usable_keys(self, row: Any) -> int:
-        return row.key_count
 
 
 @admin.register(User)
@@ -153,9 +105,6 @@ class UserAdmin(ScopedAdmin, DjangoUserAdmin):
         return (
             format_html_join(", ", "{} ({})", ((row.organization.name, row.get_role_display()) for row in rows)) or "–"
         )
-
-
-# ── Members ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class MemberAddForm(forms.ModelForm):
@@ -293,7 +242,7 @@ class LoginSessionAdmin(ReadOnlyAdmin):
     def member(self, row: LoginSession) -> str:
         return row.membership.user.email
 
-    @admin.display(description="organization", ordering="membership__organization__name")
+    @admin.display(description="organisation", ordering="membership__organization__name")
     def organization(self, row: LoginSession) -> str:
         return row.membership.organization.name
 
@@ -304,135 +253,3 @@ class LoginSessionAdmin(ReadOnlyAdmin):
         return (
             status_mark("expired", "Expired") if row.expires_at <= timezone.now() else status_mark("active", "Active")
         )
-
-
-# ── API keys ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class ApiKeyForm(forms.ModelForm):
-    scopes = forms.MultipleChoiceField(
-        choices=Scope.choices, widget=forms.CheckboxSelectMultiple, initial=Scope.values,
-        help_text="What the key may call.",
-    )  # fmt: skip
-    rate_limit = forms.IntegerField(
-        min_value=1, max_value=1_000_000, required=False, help_text="Requests a minute; empty: the default."
-    )
-
-    class Meta:
-        model = ApiKey
-        fields = ("organization", "name", "scopes", "rate_limit", "expires_at")
-
-    def clean_scopes(self) -> list[str]:
-        return sorted(set(self.cleaned_data["scopes"]))
-
-    def clean_expires_at(self) -> Any:
-        value = self.cleaned_data["expires_at"]
-        if value is not None and "expires_at" in self.changed_data and value <= timezone.now():
-            raise forms.ValidationError("Must be in the future.")
-        return value
-
-
-class UsableFilter(admin.SimpleListFilter):
-    title = "usable"
-    parameter_name = "usable"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Yes"), ("no", "No: revoked or expired")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        usable = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
-        match self.value():
-            case "yes":
-                return queryset.filter(usable)
-            case "no":
-                return queryset.exclude(usable)
-        return queryset
-
-
-@admin.register(ApiKey)
-class ApiKeyAdmin(ScopedAdmin):
-    """No deletion: a revoked key stays, so that old jobs and usage keep their name."""
-
-    offers = frozenset({"add", "change"})
-    form = ApiKeyForm
-    list_display = (
-        "name",
-        "shown_key",
-        "organization",
-        "scope_list",
-        "state",
-        "last_used_at",
-        "expires_at",
-        "created_at",
-    )
-    list_filter = (OrganizationFilter, UsableFilter)
-    list_select_related = ("organization", "service_account")
-    search_fields = ("name", "prefix", "last4", "service_account__name")
-    date_hierarchy = "created_at"
-    actions = ("revoke_keys", "rotate_keys")
-
-    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        editable = ("organization", "name", "scopes", "rate_limit", "expires_at")
-        if obj is None:
-            return editable
-        return (*editable, "shown_key", "state", "created_by", "created_at", "last_used_at", "revoked_at")
-
-    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        if obj is None:
-            return ()
-        return ("organization", "shown_key", "state", "created_by", "created_at", "last_used_at", "revoked_at")
-
-    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        return super().has_change_permission(request, obj) and (obj is None or obj.revoked_at is None)
-
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        fields = form.cleaned_data
-        if change:
-            changes = {name: fields[name] for name in form.changed_data}
-            stored = self.get_queryset(request).select_related("organization").get(pk=obj.pk)
-            actor = owner_of(request, stored.organization)
-            if changes:
-                stored = services.update_api_key(actor=actor, api_key=stored, changes=changes)
-            become(obj, stored)
-            return
-        actor = owner_of(request, fields.pop("organization"))
-        row, key = services.create_api_key(actor=actor, **fields)
-        become(obj, row)
-        self._show_once(request, row, key)
-
-    @admin.action(description="Revoke selected keys (at once and for good)", permissions=["change"])
-    def revoke_keys(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        for row in queryset.filter(revoked_at=None):
-            services.revoke_api_key(actor=owner_of(request, row.organization), api_key=row)
-            self.log_action(request, row, ["revoked at"])
-            self.message_user(request, f"{row} is revoked; it is refused from now on.", messages.SUCCESS)
-
-    @admin.action(description="Rotate selected keys (the old ones are refused at once)", permissions=["change"])
-    def rotate_keys(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        for row in queryset:
-            try:
-                actor = owner_of(request, row.organization)
-                rotated, key = services.rotate_api_key(actor=actor, api_key=row)
-            except errors.ApiError as error:
-                self.message_user(request, f"{row}: {error.message}", messages.ERROR)
-            else:
-                self.log_action(request, rotated, ["prefix", "last4"])
-                self._show_once(request, rotated, key)
-
-    def _show_once(self, request: HttpRequest, row: ApiKey, key: str) -> None:
-        message = format_html("The key “{}” is <code>{}</code> – copy it now, it is not shown again.", row.name, key)
-        self.message_user(request, message, messages.SUCCESS)
-
-    @admin.display(description="key", ordering="prefix")
-    def shown_key(self, row: ApiKey) -> SafeString:
-        return format_html("<code>{}…{}</code>", row.prefix, row.last4)
-
-    @admin.display(description="scopes")
-    def scope_list(self, row: ApiKey) -> str:
-        return ", ".join(row.scopes)
-
-    @admin.display(description="usable")
-    def state(self, row: ApiKey) -> SafeString:
-        if row.usable:
-            return status_mark("active", "Usable")
-        return status_mark("revoked", "Revoked") if row.revoked_at else status_mark("expired", "Expired")
