@@ -44,12 +44,14 @@ def trail(shop: Tenant, action: str) -> int:
 def test_lexicons_are_made_changed_found_applied_and_deleted(shop: Tenant, browser: Browser) -> None:
     assert add(browser, shop, LEXICONS, name="Products", language="en").status_code == 302
     row = PronunciationLexicon.objects.get(organization=shop.organization)
-    row.entries, row.entry_count = [{"grapheme": "nginx", "alias": "engine x"}], 1
+    row.entries, row.entry_count = [{"grapheme": "nginx<b>", "alias": "engine x"}], 1
     row.save()
     assert "Enter a valid value" in text_of(add(browser, shop, LEXICONS, name="Other", language="no tag"))
 
     page = f"{LEXICONS}{row.pk}/change/"
-    assert "engine x" in text_of(browser.get(page))
+    shown = browser.get(page)
+    assert "engine x" in text_of(shown)
+    assert "nginx&lt;b&gt;" in shown.text
     assert browser.submit(page, {"name": "Goods", "language": "en"}).status_code == 302
     assert [str(row.pk) in browser.get(f"{LEXICONS}?q={word}").text for word in ("nginx", "apache")] == [True, False]
     for action, applies in (("apply_always", True), ("apply_when_named", False)):

@@ -8,9 +8,10 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from common.admin import OrganizationFilter, ScopedAdmin, become, owner_of, pretty, status_mark
+from common.admin import OrganizationFilter, ScopedAdmin, become, owner_of, status_mark
 from tts.lexicons import services
 from tts.lexicons.models import LANGUAGE_TAG, PronunciationLexicon, VoiceDefaults
 
@@ -95,8 +96,23 @@ class LexiconAdmin(ScopedAdmin):
         return status_mark("active", "To every text") if row.is_default else status_mark("inactive", "Where named")
 
     @admin.display(description="entries")
-    def shown_entries(self, row: PronunciationLexicon) -> SafeString:
-        return pretty(row.entries[:SHOWN_ENTRIES])
+    def shown_entries(self, row: PronunciationLexicon) -> SafeString | str:
+        if not row.entries:
+            return "–"
+        lines = format_html_join(
+            "", "<tr><td>{}</td><td>{}</td><td>{}</td></tr>", map(_line, row.entries[:SHOWN_ENTRIES])
+        )
+        more = max(0, len(row.entries) - SHOWN_ENTRIES)
+        return format_html(
+            "<table><thead><tr><th>Written</th><th>Said</th><th>Holds for</th></tr></thead><tbody>{}</tbody></table>{}",
+            lines, f"and {more:,} more" if more else "",
+        )  # fmt: skip
+
+
+def _line(entry: dict[str, Any]) -> tuple[str, str, str]:
+    said = entry.get("alias") or f"/{entry.get('ipa', '')}/"
+    case = "this case" if entry.get("case_sensitive") else ""
+    return entry["grapheme"], said, ", ".join(filter(None, (entry.get("language"), case))) or "–"
 
 
 # ── Voices' defaults ────────────────────────────────────────────────────────────────────────────────────────────────
