@@ -22,6 +22,7 @@ def test_pages(tenant: Tenant, chromium: Chromium, path: str) -> None:
     get_page(tenant, f"/dashboard/account{path}", "viewer")
     page = chromium.sign_in(tenant, "viewer")
     page.goto(f"/dashboard/account{path}")
+    expect(page.locator("nav.tabs [aria-current]")).to_have_count(1)
     check(page, f"account{path.replace('/', '-')}")
 
 

@@ -38,8 +38,10 @@ class AccountPage(Page):
 
     def _tabs(self) -> list[dict[str, Any]]:
         tabs = ((_("Profile"), "account"), (_("Security"), "account-security"), (_("Sign-ins"), "account-sessions"))
+        within = {reverse("dashboard:account-two-factor"), reverse("dashboard:account-recovery-codes")}
+        path = reverse("dashboard:account-security") if self.request.path in within else self.request.path
         urls = [(label, reverse(f"dashboard:{name}")) for label, name in tabs]
-        return [{"label": label, "url": url, "current": url == self.request.path} for label, url in urls]
+        return [{"label": label, "url": url, "current": url == path} for label, url in urls]
 
     def knows_password(self, form: forms.Form, name: str) -> bool:
         """Whether the form's password is the person's; its error otherwise."""
