@@ -8,7 +8,7 @@ TEST_PROCESSES ?= 3
 # Files of checksums and examples, which look like secrets. A single line is excepted by `pragma: allowlist secret` in it.
 NO_SECRETS := '^(static/vendor/|scripts/vendor.py|models_registry/catalogue.json|training/.*/model.json|.*\.env\.example$$)'
 
-.PHONY: run test test-gpu check audit format vendor clean
+.PHONY: run test test-gpu check check-style check-types check-safety audit format vendor clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve
@@ -22,10 +22,16 @@ test: $(VENV)/.installed-dev
 test-gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m gpu $(PYTEST_ARGS)
 
-check: $(VENV)/.installed-dev
+check: check-style check-types check-safety
+
+check-style: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+check-types: $(VENV)/.installed-dev
 	PYTHONPATH=.:platform $(BIN)/mypy .
+
+check-safety: $(VENV)/.installed-dev
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml .
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --disable-plugin KeywordDetector --exclude-files $(NO_SECRETS)
 
