@@ -64,7 +64,7 @@ def test_pieces_do_not_depend_on_the_fragments(written, sizes):
 @settings(max_examples=200, deadline=None)
 def test_takes_any_fragments(fragments):
     early, rest = pieces_of(fragments)
-    "".join(early + rest).encode()
+    assert early + rest == list(text.split(text.clean("".join(fragments)), opening=text.OPENING))
 
 
 def test_a_sentence_without_an_end_is_cut_before_it_ends():
