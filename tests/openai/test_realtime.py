@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 
 from analytics import quota
 from analytics.models import UsageRecord
-from openai_api.realtime import consumer
+from openai_api.realtime import client_events
 from stt.models import SttJob
 from tests.api.support import owned_clips
 from tests.conftest import Tenant
@@ -323,7 +323,7 @@ def test_wrong_events_are_told_and_the_session_goes_on(tenant: Tenant) -> None:
         session = {"type": "transcription", "audio": {"input": audio}}
         return {"type": "session.update", "session": session, "event_id": "mine"}
 
-    large = base64_of(bytes(consumer.MAX_APPEND_BYTES + 3))
+    large = base64_of(bytes(client_events.MAX_APPEND_BYTES + 3))
     wrong = [
         ("no json", None, "invalid_json"),
         ("[]", "type", "missing_required_parameter"),

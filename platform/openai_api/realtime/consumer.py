@@ -8,9 +8,6 @@ next sound opens another: the connection stays.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import json
 import time
 import uuid
 from collections import deque
@@ -30,7 +27,7 @@ from ml.errors import MlError, TooFarBehind
 from ml.stt import live
 from ml.stt.live.session import too_far_behind
 from openai_api import errors as openai_errors
-from openai_api.realtime import secrets
+from openai_api.realtime import client_events, secrets
 from openai_api.realtime.settings import LOGPROBS, Settings, Shape, transcription_path
 from openai_api.realtime.turns import Telling, Turns
 from sockets.consumer import RESTART, Socket
@@ -38,9 +35,6 @@ from sockets.places import Places
 from stt import services
 from stt.live.listening import Listening
 from stt.live.session import live_limits
-
-MAX_APPEND_BYTES = 10 * 1024 * 1024
-"""Of sound in one event, as base64 just under what the server takes as one message (OpenAI: 15 MiB)."""
 
 IDLE_SECONDS = 900
 _LEAST_SECONDS = 0.1  # of sound in a commit
@@ -140,7 +134,7 @@ class RealtimeSocket(Socket):
         event_id = None
         self._active_at = time.monotonic()
         try:
-            event = _parse(text)
+            event = client_events.read(text)
             event_id = event.get("event_id")
             await self._take(event, event_id if isinstance(event_id, str) else None)
         except (errors.ApiError, MlError, ValidationError) as error:
@@ -159,7 +153,7 @@ class RealtimeSocket(Socket):
             case "transcription_session.update":
                 await self._update(event, "beta")
             case "input_audio_buffer.append":
-                await self._append(_sound(event.get("audio")))
+                await self._append(client_events.sound_of(event.get("audio")))
             case "input_audio_buffer.commit":
                 self._do(_Step(kind="commit", event_id=event_id))
             case "input_audio_buffer.clear":
@@ -195,7 +189,7 @@ class RealtimeSocket(Socket):
             async with asyncio.timeout(_HOLD_SECONDS):
                 await self._room.wait()
         except TimeoutError:
-            if self._waiting_bytes > 2 * MAX_APPEND_BYTES:
+            if self._waiting_bytes > 2 * client_events.MAX_APPEND_BYTES:
                 raise too_far_behind() from None
 
     def _do(self, step: _Step) -> None:
@@ -391,31 +385,6 @@ class RealtimeSocket(Socket):
                 await asyncio.wait([self._telling], timeout=_END_SECONDS)
             self._telling.cancel()
         await listening.close(self._failure)
-
-
-def _parse(text: str) -> dict[str, Any]:
-    try:
-        event = json.loads(text)
-    except (ValueError, RecursionError):
-        raise errors.InvalidRequest("The event is not valid JSON.", code="invalid_json") from None
-    if not isinstance(event, dict) or "type" not in event:
-        raise errors.InvalidRequest("Missing required parameter: 'type'.", code="parameter_required", param="type")
-    return event
-
-
-def _sound(audio: Any) -> bytes:
-    if not isinstance(audio, str):
-        raise errors.InvalidRequest("'audio' is base64 text.", code="parameter_invalid", param="audio")
-    if len(audio) * 3 // 4 > MAX_APPEND_BYTES:
-        raise errors.InvalidRequest(
-            f"An event holds at most {MAX_APPEND_BYTES:,} bytes of sound; send it in smaller pieces.",
-            code="parameter_max_length",
-            param="audio",
-        )
-    try:
-        return base64.b64decode(audio, validate=True)
-    except (binascii.Error, ValueError):
-        raise errors.InvalidRequest("'audio' is not valid base64.", code="parameter_value", param="audio") from None
 
 
 def _within(error: errors.ApiError | MlError, path: str) -> errors.ApiError | MlError:
