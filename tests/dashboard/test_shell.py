@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.urls import reverse
 from playwright.sync_api import expect
 
 from dashboard.nav import registered
 from tests.conftest import ROOT, Tenant
-from tests.dashboard.kit import SCHEMES, Chromium, assert_accessible, check, screenshot, settled, toast, used_icons
+from tests.dashboard.kit import SCHEMES, Chromium, assert_accessible, check, get_page, screenshot, settled, toast, used_icons
 
 
 @pytest.fixture
@@ -64,6 +65,15 @@ def test_administration_is_accessible(tenant: Tenant, chromium: Chromium) -> Non
         for path in ("", "tts/ttsjob/", "accounts/membership/add/"):
             page.goto(f"/admin/{path}")  # anew: Django fades from one colour to the other
             assert_accessible(page, f"/admin/{path} {scheme}")
+
+
+def test_commands_open_their_dialogs(tenant: Tenant) -> None:
+    asked = [command for command in registered()[1] if command.query in ("?new=1", "?invite=1")]
+    assert len(asked) >= 5
+    for command in asked:
+        url = reverse(command.view)
+        assert "data-open" in get_page(tenant, url + command.query), command.view
+        assert "data-open" not in get_page(tenant, url), command.view
 
 
 def test_palette_and_shortcuts(tenant: Tenant, chromium: Chromium) -> None:

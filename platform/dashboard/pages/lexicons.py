@@ -69,7 +69,8 @@ class LexiconsPage(Page):
         return self._page(request, form)
 
     def _page(self, request: HttpRequest, form: LexiconForm) -> HttpResponse:
-        fields = {"form": form, "listing": listing(request, selectors.list_lexicons(actor=self.actor))}
+        rows = listing(request, selectors.list_lexicons(actor=self.actor))
+        fields = {"form": form, "open": bool(form.errors) or "new" in request.GET, "listing": rows}
         return self.render("dashboard/lexicons/list.html", fields, status=400 if form.errors else 200)
 
 

@@ -79,7 +79,8 @@ class OwnVoicesPage(Page):
     def _page(self, request: HttpRequest, form: CloneForm) -> HttpResponse:
         rows = listing(request, selectors.list_voices(actor=self.actor))
         busy = any(row.status == VoiceStatus.TRAINING for row in rows)
-        fields = {"form": form, "listing": rows, "busy": busy, "tabs": voice_tabs(request.path)}
+        open_dialog = bool(form.errors) or "new" in request.GET
+        fields = {"form": form, "open": open_dialog, "listing": rows, "busy": busy, "tabs": voice_tabs(request.path)}
         status = 400 if form.errors else 200
         return self.render("dashboard/voices/list.html", fields, part="dashboard/voices/rows.html", status=status)
 
