@@ -10,7 +10,17 @@ from playwright.sync_api import expect
 
 from dashboard.nav import registered
 from tests.conftest import ROOT, Tenant
-from tests.dashboard.kit import SCHEMES, Chromium, assert_accessible, check, get_page, screenshot, settled, toast, used_icons
+from tests.dashboard.kit import (
+    SCHEMES,
+    Chromium,
+    assert_accessible,
+    check,
+    get_page,
+    screenshot,
+    settled,
+    toast,
+    used_icons,
+)
 
 
 @pytest.fixture
