@@ -33,6 +33,7 @@ from jobs.idempotency import JobStream, idempotent
 from jobs.models import JobStatus
 from ml import audio
 from ml import tts as engine
+from ml.audio.loudness import LEAST_LUFS, MOST_LUFS
 from ml.tts import timeline
 from ml.types import SynthesisOptions, Voice
 from tts import selectors, services
@@ -100,8 +101,8 @@ class SynthesisOptionsSerializer(SpeechOptionsSerializer):
     timestamps = serializers.BooleanField(required=False, help_text="Tell when words and sentences are heard.")
     trim_silence = serializers.BooleanField(required=False, help_text="No silence at the beginning and the end.")
     loudness = serializers.FloatField(
-        min_value=-40.0,
-        max_value=-8.0,
+        min_value=LEAST_LUFS,
+        max_value=MOST_LUFS,
         required=False,
         allow_null=True,
         help_text="LUFS (EBU R128), e.g. -16 or -23, with a true peak of -1 dBTP at most; null: as the voice speaks.",

@@ -14,17 +14,14 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
 from ml.types import AudioChunk, PcmSamples
 
-if TYPE_CHECKING:
-    pass
-
-TARGETS = (-40.0, -8.0)
-"""LUFS. Broadcasters take −23, streaming services −16 to −14, telephony about −20."""
+LEAST_LUFS, MOST_LUFS = -40.0, -8.0
+"""Of what may be asked for. Broadcasters take −23, streaming services −16 to −14, telephony about −20."""
 CEILING_DB = -1.0
 """dBTP, which EBU R128 allows at the most."""
 

@@ -6,7 +6,6 @@ Symbol 0 is the blank. `▁` stands for a space, as sherpa-onnx expects: a symbo
 from __future__ import annotations
 
 import io
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -225,8 +224,3 @@ def write_tokens(tokenizer: Tokenizer, path: Path) -> None:
     """`tokens.txt` for sherpa-onnx: `symbol id` a line."""
     lines = [f"{symbol} {index}" for index, symbol in enumerate(tokenizer.symbols)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def write_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
-    """The tokenizer as JSON, beside a checkpoint."""
-    path.write_text(json.dumps(tokenizer.to_json(), ensure_ascii=False), encoding="utf-8")

@@ -12,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from common.admin import OrganizationFilter, ScopedAdmin, become, owner_of, status_mark
+from ml.audio.loudness import LEAST_LUFS, MOST_LUFS
 from tts.lexicons import services
 from tts.lexicons.models import LANGUAGE_TAG, PronunciationLexicon, VoiceDefaults
 
@@ -122,7 +123,7 @@ class VoiceDefaultsForm(forms.ModelForm):
     speed = forms.FloatField(min_value=0.25, max_value=4.0, required=False, help_text="Times normal.")
     pitch = forms.FloatField(min_value=-12.0, max_value=12.0, required=False, help_text="Semitones.")
     volume = forms.FloatField(min_value=0.0, max_value=2.0, required=False, help_text="Linear gain.")
-    loudness = forms.FloatField(min_value=-40.0, max_value=-8.0, required=False, help_text="LUFS.")
+    loudness = forms.FloatField(min_value=LEAST_LUFS, max_value=MOST_LUFS, required=False, help_text="LUFS.")
 
     class Meta:
         model = VoiceDefaults

@@ -19,6 +19,7 @@ from common import errors
 from common.access import get_owned
 from common.api import JsonView, paginated, paginated_schema
 from common.serializers import StrictSerializer, validated
+from ml.audio.loudness import LEAST_LUFS, MOST_LUFS
 from ml.tts import lexicon as rules
 from ml.tts import pls
 from tts.lexicons import selectors, services
@@ -171,7 +172,7 @@ class VoiceDefaultsInputSerializer(StrictSerializer):
     speed = serializers.FloatField(min_value=0.25, max_value=4.0, required=False)
     pitch = serializers.FloatField(min_value=-12.0, max_value=12.0, required=False, help_text="Semitones.")
     volume = serializers.FloatField(min_value=0.0, max_value=2.0, required=False, help_text="Linear gain.")
-    loudness = serializers.FloatField(min_value=-40.0, max_value=-8.0, required=False, help_text="LUFS.")
+    loudness = serializers.FloatField(min_value=LEAST_LUFS, max_value=MOST_LUFS, required=False, help_text="LUFS.")
     style = serializers.CharField(  # type: ignore[assignment]  # DRF takes declared fields off the class
         max_length=40, required=False, help_text="A variant's id, for voices that take them."
     )

@@ -26,7 +26,6 @@ from ml.stt.helpers.speakers import SpeakerTurn
 from ml.types import PcmSamples
 
 LANGUAGE_SECONDS = 30
-MAX_SEGMENTATION_SPEAKERS = 7
 
 _WESTERN = {"，": ",", "。": ".", "？": "?", "、": ",", "！": "!"}
 _FULL_WIDTH = re.compile(r"(?<=[^\u3000-\u9fff])([，。？、！])\s*(?=(.)?)")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ml.stt.engines.base import EngineCapabilities
 from ml.stt.helpers import base as helpers
@@ -107,11 +106,6 @@ class Truecaser:
         if self._language == "en" and core in _MONTHS_OR_WORDS and _dated(words, index):
             return core.capitalize()
         return core
-
-
-def load_statistics(path: Path) -> dict[str, str]:
-    """Reads a file with the commonest spelling of a word a line, e.g. "McDonald"."""
-    return {line.lower(): line for line in path.read_text("utf-8").split("\n") if line and " " not in line}
 
 
 def _statistics(language: str) -> Mapping[str, str]:

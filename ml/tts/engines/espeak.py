@@ -36,7 +36,6 @@ MODEL = "espeak-ng"
 
 _MEMORY_BYTES = 2 << 30
 _CALL_SECONDS = 30.0
-_NORMAL_RATE = 175  # words a minute
 
 _GENDERS: dict[int, Gender] = {1: "male", 2: "female"}
 
