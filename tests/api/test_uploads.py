@@ -18,9 +18,10 @@ from django.conf import settings as configured
 from django.core.files.storage import default_storage
 
 from common import uploads
-from stt.models import SttJob
+from stt.models import AudioFile, SttJob
 from tests.api.support import assert_nothing_was_kept, silence
 from tests.conftest import Client, Tenant, error_of
+from tests.faults.disks import small_disk
 from tests.platform_process import running
 
 MEGABYTE = 1024 * 1024
@@ -140,6 +141,16 @@ def test_no_room(tenant: Tenant, settings: Any) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
     assert not temporary_files()
     assert_nothing_was_kept(tenant)
+
+
+def test_no_room_for_the_far_end_alone(tenant: Tenant, settings: Any, tmp_path: Path) -> None:
+    files = {"audio_file": ("a.wav", silence(0.5)), "reference_audio": ("far.wav", silence(200))}  # 16 kB, 6.4 MB
+    with small_disk(tmp_path / "media", megabytes=4) as disk:
+        files_there = {**configured.STORAGES["default"], "OPTIONS": {"location": disk, "allow_overwrite": True}}
+        settings.STORAGES = {**configured.STORAGES, "default": files_there}
+        error_of(tenant.key("stt").post("/stt/transcribe", files=files), 503, "storage_full")
+        assert [path for path in disk.rglob("*") if path.is_file()] == []
+    assert not AudioFile.objects.filter(organization=tenant.organization).exists()
 
 
 @pytest.mark.parametrize(
