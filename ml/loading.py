@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """How to load a model. Whatever `load` returns has `close()`, and may have `memory_bytes() -> int`."""
+    """How to load a model. Whatever `load` returns has `close()`, and may have `memory_bytes() -> int`, and
+    `process_bytes() -> int` where it computes in processes of its own."""
 
     id: str  # "<task>/<name>": the same for all versions
     task: str

@@ -43,9 +43,15 @@ class ModelState:
     status: Status
     device: str
     memory_bytes: int | None  # None: not loaded
+    process_bytes: int  # beside that, of the engine's processes, which come and go with the load
     loaded_at: float | None  # seconds since the epoch; None: not loaded
     users: int
     last_error: str | None  # why the last load failed, or what broke; also while an older version serves
+
+    @property
+    def taken_bytes(self) -> int | None:
+        """Of memory in all. None: not loaded."""
+        return None if self.memory_bytes is None else self.memory_bytes + self.process_bytes
 
 
 @dataclass(eq=False)
@@ -59,6 +65,10 @@ class _Resident:
     last_used: float  # of the pool's clock
     users: int = 0
     retired: bool = False  # takes no new users
+
+    def process_bytes(self) -> int:
+        told = getattr(self.engine, "process_bytes", None)
+        return told() if callable(told) else 0
 
 
 @dataclass(eq=False)
@@ -239,6 +249,7 @@ class ModelPool:
             status=_status(model),
             device=spec.device,
             memory_bytes=resident.memory_bytes if resident else None,
+            process_bytes=resident.process_bytes() if resident else 0,
             loaded_at=resident.loaded_at if resident else None,
             users=resident.users if resident else 0,
             last_error=model.error,

@@ -68,6 +68,7 @@ class WorkerPool:
         self._memory_bytes = memory_bytes
         self._confined = confined
         self._closed = False
+        self._mark = object()  # of its processes
         # A slot is a live process, or None for one that is still to be started. Last in, first out keeps the pool as
         # small as the load needs.
         self._slots: queue.LifoQueue[_Process | None] = queue.LifoQueue()
@@ -109,7 +110,7 @@ class WorkerPool:
             if process is not None and process.has_died():
                 process = None
             if process is None:
-                process = _Process(self.target, self._options, self._memory_bytes, confined=self._confined)
+                process = _Process(self, self._options, self._memory_bytes, confined=self._confined)
             with observe.activity("engine", process=self.target.rpartition(".")[2], method=method):
                 return process.call(method, args, cancel, timeout_seconds)
         finally:
@@ -119,6 +120,12 @@ class WorkerPool:
         """The idle processes' ids; for tests and diagnostics."""
         with self._slots.mutex:
             return [process.pid for process in self._slots.queue if process is not None]
+
+    def memory_bytes(self) -> int:
+        """Resident memory of its processes."""
+        with _counting:
+            mine = [process.pid for process in _processes if process.mark is self._mark]
+        return sum(devices.resident_bytes(pid) for pid in mine)
 
     def close(self) -> None:
         """Ends the processes; a call under way fails with `EngineFailed`."""
@@ -181,15 +188,15 @@ class _Process:
     """One child process and the connection to it. Used by one thread at a time."""
 
     def __init__(
-        self, target: str, options: Mapping[str, Any], memory_bytes: int | None, *, confined: bool = False
+        self, pool: WorkerPool, options: Mapping[str, Any], memory_bytes: int | None, *, confined: bool = False
     ) -> None:
-        self.target = target
+        self.target, self.mark = pool.target, pool._mark
         ours, theirs = socket.socketpair()
         root = str(Path(__file__).resolve().parent.parent)
         limits = [str(memory_bytes or 0), str(int(confined))]
         with theirs:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "ml.workers", str(theirs.fileno()), target, *limits],
+                [sys.executable, "-m", "ml.workers", str(theirs.fileno()), self.target, *limits],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=_child_environment(root),

@@ -209,7 +209,7 @@ class Runtime:
                     version=wanted.version if wanted else EMBEDDED_VERSION if key not in refused else "",
                     generation=wanted.generation if wanted else 0,
                     status=ModelStatus.FAILED if key in refused and wanted is None else status,
-                    memory_bytes=state.memory_bytes if state else None,
+                    memory_bytes=state.taken_bytes if state else None,
                     loaded_at=_iso(state.loaded_at) if state else None,
                     last_error=reason or "",
                 )
@@ -281,7 +281,7 @@ def _report_of_trial(state: ModelState) -> ModelReport:
     name, _, version = state.name.partition("@")
     loaded = _iso(state.loaded_at)
     return ModelReport(
-        state.task, name, version, 0, state.status, state.memory_bytes, loaded, state.last_error or "", on_trial=True
+        state.task, name, version, 0, state.status, state.taken_bytes, loaded, state.last_error or "", on_trial=True
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import os
 import socket
@@ -27,6 +28,13 @@ PASSWORD = "correct horse battery"
 
 LONG = ("tests/faults/", "tests/training/", "tests/models/", "tests/test_run.py", "tests/dashboard/")
 """Where a file's few tests take long. They come first: whichever process were left with one would end long after."""
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays to the end. Otherwise each full collection, which freeing a model asks for, walks through
+    some million objects of pytest's and of what was imported: half of the suite's own processor time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

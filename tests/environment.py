@@ -43,4 +43,6 @@ os.environ.update(
     # Every test comes from a client address of its own (see conftest.Client), so failed log-ins do not add up.
     TRUSTED_PROXIES="1",
     LOG_LEVEL="WARNING",
+    # Several processes share the cores, and a thread that waits for its share of a tiny matrix waits busily.
+    OMP_NUM_THREADS="1",
 )

@@ -7,8 +7,8 @@
 | 400 `model_not_found` | 404 `model_not_found` |
 | 400 `parameter_…` | 400 `missing_required_parameter`, `unknown_parameter`, `invalid_value`, … |
 
-What is not in the table stays as it is: the shapes are the same, but for
-`request_id` and `quota`, which OpenAI does not have.
+What is not in the table stays as it is, `type` too, by which no SDK tells errors apart: the shapes are the same, but
+for `request_id` and `quota`, which OpenAI does not have.
 """
 
 from __future__ import annotations
@@ -94,11 +94,9 @@ def _translate(words: _Words) -> _Words:
     param = _PARAMETERS.get(words.param or "", words.param)
     match words:
         case _Words(status=402):
-            return _Words(429, "insufficient_quota", "insufficient_quota", words.message, param)
+            return _Words(429, words.type, "insufficient_quota", words.message, param)
         case _Words(status=429):
-            return _Words(429, "requests", "rate_limit_exceeded", words.message, param)
-        case _Words(status=401):
-            words = replace(words, type="invalid_request_error")
+            return _Words(429, words.type, "rate_limit_exceeded", words.message, param)
         case _Words(code="model_not_found"):
             return _Words(404, words.type, words.code, words.message, param or "model")
         case _Words(code="file_too_large"):

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from models_registry import runtime
 from models_registry.models import ModelVersion, WorkerState
 from tests.conftest import Tenant
 
@@ -49,6 +50,14 @@ def test_every_process_tells_of_its_models(tenant: Tenant) -> None:
     assert ("stt", "pocketsphinx-en-us", "builtin") in {
         (model["task"], model["name"], model["version"]) for model in worker["models"]
     }
+
+
+def test_memory_counts_an_engines_processes(tenant: Tenant) -> None:
+    assert tenant.key("tts").post("/tts/synthesize", json={"text": "Hello."}).status_code == 200
+    runtime.current.report()
+    (worker,) = tenant.user("viewer").get("/models/status").json()["workers"]
+    (embedded,) = (model for model in worker["models"] if (model["task"], model["version"]) == ("tts", "builtin"))
+    assert embedded["memory_bytes"] > 4_000_000
 
 
 def test_silent_process_is_gone(tenant: Tenant) -> None:

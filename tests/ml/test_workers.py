@@ -49,3 +49,12 @@ def test_reported_error_is_not_repeated(pool: WorkerPool, log: Path) -> None:
     with pytest.raises(errors.EngineFailed, match="a bad argument"):
         pool.call("fail", str(log), repeatable=True)
     assert len(processes(log)) == 1
+
+
+def test_memory_is_that_of_its_own_processes(log: Path) -> None:
+    idle, busy = (WorkerPool("tests.ml.dying_probe:Probe", size=1) for _ in range(2))
+    busy.call("die", str(log), 0)
+    assert idle.memory_bytes() == 0
+    assert 4e6 < busy.memory_bytes() < 400e6
+    busy.close()
+    assert busy.memory_bytes() == 0

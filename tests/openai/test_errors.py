@@ -34,7 +34,7 @@ def check(error: openai.APIStatusError, status: int, type_name: str, code: str) 
 def test_wrong_key(server: str, key: str) -> None:
     with pytest.raises(openai.AuthenticationError) as raised:
         client(server, key).models.list()
-    assert raised.value.type == "invalid_request_error"
+    assert raised.value.type == "authentication_error"
     assert raised.value.request_id
 
 
@@ -43,7 +43,7 @@ def test_expired_key(tenant: Tenant) -> None:
     ApiKey.objects.filter(id=row.id).update(expires_at=timezone.now() - timedelta(seconds=1))
     with pytest.raises(openai.AuthenticationError) as raised:
         speak(client(tenant.server, key))
-    check(raised.value, 401, "invalid_request_error", "invalid_api_key")
+    check(raised.value, 401, "authentication_error", "invalid_api_key")
 
 
 def test_missing_scope(tenant: Tenant) -> None:
@@ -63,7 +63,7 @@ def test_rate_limit(tenant: Tenant) -> None:
 
     with pytest.raises(openai.RateLimitError) as raised:
         list_often()
-    check(raised.value, 429, "requests", "rate_limit_exceeded")
+    check(raised.value, 429, "rate_limit_error", "rate_limit_exceeded")
     headers = raised.value.response.headers
     assert 1 <= int(headers["Retry-After"]) <= 60
     assert (headers["x-ratelimit-limit-requests"], headers["x-ratelimit-remaining-requests"]) == ("1", "0")
@@ -76,7 +76,7 @@ def test_quota_is_not_tried_again(tenant: Tenant) -> None:
     patient = sdk(tenant, max_retries=3)
     with pytest.raises(openai.RateLimitError) as raised:
         speak(patient, "More than ten characters.")
-    check(raised.value, 429, "insufficient_quota", "insufficient_quota")
+    check(raised.value, 429, "quota_error", "insufficient_quota")
     assert raised.value.response.headers["x-should-retry"] == "false"
     assert int(raised.value.response.headers["Retry-After"]) > 0
     assert raised.value.response.request.headers["x-stainless-retry-count"] == "0"
@@ -93,7 +93,7 @@ def test_too_many_at_once(tenant: Tenant) -> None:
                           started_at=timezone.now(), heartbeat_at=timezone.now())  # fmt: skip
     with pytest.raises(openai.RateLimitError) as raised:
         speak(sdk(tenant))
-    check(raised.value, 429, "requests", "rate_limit_exceeded")
+    check(raised.value, 429, "rate_limit_error", "rate_limit_exceeded")
     assert int(raised.value.response.headers["Retry-After"]) >= 1
 
 
@@ -151,7 +151,7 @@ def test_wrong_routes_have_the_shape_too(tenant: Tenant, method: str, path: str,
 def test_no_credential(anonymous: Client) -> None:
     answer = anonymous.post("//v1/audio/speech", json={})
     error = answer.json()["error"]
-    assert (answer.status_code, error["type"]) == (401, "invalid_request_error")
+    assert (answer.status_code, error["type"]) == (401, "authentication_error")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 

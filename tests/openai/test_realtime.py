@@ -378,7 +378,7 @@ def test_quota_ends_the_connection(tenant: Tenant) -> None:
         speaker.until("session.created")
         speaker.append(sound())
         assert speaker.rest() == 4429
-        assert (speaker.events[-1].error.code, speaker.events[-1].error.type) == ("insufficient_quota",) * 2
+        assert (speaker.events[-1].error.code, speaker.events[-1].error.type) == ("insufficient_quota", "quota_error")
     with speaking(sdk(tenant)) as speaker:
         speaker.append(sound())
         assert speaker.rest() == 4429

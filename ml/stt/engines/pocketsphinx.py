@@ -152,6 +152,9 @@ class PocketSphinx:
         self._pool.close()
         self.streams.close()
 
+    def process_bytes(self) -> int:
+        return self._pool.memory_bytes() + self.streams.memory_bytes()
+
     @property
     def pool(self) -> WorkerPool:
         return self._pool

@@ -81,6 +81,10 @@ class SphinxStreams:
         for process in self._processes:
             process.close()
 
+    def memory_bytes(self) -> int:
+        """Resident memory of its processes."""
+        return sum(process.pool.memory_bytes() for process in self._processes)
+
     def pids(self) -> list[int]:
         """The idle processes' ids; for tests and diagnostics."""
         return [pid for process in self._processes for pid in process.pool.pids()]

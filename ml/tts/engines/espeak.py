@@ -283,6 +283,9 @@ class Espeak:
     ) -> Sound:
         return speak_timed(utterance, speed=speed, pitch=pitch, cancel=cancel, adaptation=_adaptation(likeness))
 
+    def process_bytes(self) -> int:
+        return _pool().memory_bytes()
+
     def close(self) -> None:
         """Its processes are shared and stay."""
 
