@@ -60,6 +60,7 @@ def load_measured(spec: ModelSpec) -> tuple[Any, int]:
 def return_memory() -> None:
     """glibc keeps what was freed in its arenas, so that a server that swapped models would look as if it leaked."""
     gc.collect()
+    _weights_apart.settle()
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -77,12 +78,18 @@ class _WeightsApart:
     _USUAL_BYTES = 32 << 20
     """To which glibc raises the threshold by itself when large blocks are freed; it stops once one is set."""
     _TRIM_BYTES = 1 << 20
-    """Free memory at the end of an arena, from which on it is given back at once: `malloc_trim` leaves that alone."""
+    """Free memory at the end of an arena, from which on it is given back at once (`malloc_trim` leaves that alone):
+    while a model loads, and for some seconds after one was freed, in which threads that compute give theirs back."""
+    _SETTLING_SECONDS = 10.0
+    _USUAL_TRIM_BYTES = 2 * _USUAL_BYTES
+    """As glibc has it by itself. With less, what an engine computes with is given back and faulted in again for every
+    layer: Whisper base on padded windows took a fifth longer."""
     _OPERATORS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loads = 0
+        self._settled: threading.Timer | None = None
         self._mallopt: Callable[[int, int], int] | None = None
         if not any(name in os.environ for name in self._OPERATORS):
             with contextlib.suppress(AttributeError, OSError):  # another C library
@@ -91,18 +98,34 @@ class _WeightsApart:
     def __enter__(self) -> None:
         with self._lock:
             self._loads += 1
-            self._set(self._OWN_MAPPING_BYTES)
+            self._set(self._OWN_MAPPING_BYTES, self._TRIM_BYTES)
 
     def __exit__(self, *exception: object) -> None:
         with self._lock:
             self._loads -= 1
-            if not self._loads:
-                self._set(self._USUAL_BYTES)
+        self.settle()
 
-    def _set(self, threshold_bytes: int) -> None:
+    def settle(self) -> None:
+        """Has threads give back what they computed with, when they next free some of it."""
+        with self._lock:
+            if self._loads:
+                return
+            self._set(self._USUAL_BYTES, self._TRIM_BYTES)
+            if self._settled is not None:
+                self._settled.cancel()
+            self._settled = threading.Timer(self._SETTLING_SECONDS, self._end_settling)
+            self._settled.daemon = True
+            self._settled.start()
+
+    def _end_settling(self) -> None:
+        with self._lock:
+            if not self._loads:
+                self._set(self._USUAL_BYTES, self._USUAL_TRIM_BYTES)
+
+    def _set(self, mapped_bytes: int, trimmed_bytes: int) -> None:
         if self._mallopt is not None:
-            self._mallopt(self._MMAP_THRESHOLD, threshold_bytes)
-            self._mallopt(self._TRIM_THRESHOLD, self._TRIM_BYTES)
+            self._mallopt(self._MMAP_THRESHOLD, mapped_bytes)
+            self._mallopt(self._TRIM_THRESHOLD, trimmed_bytes)
 
 
 _weights_apart = _WeightsApart()
