@@ -23,6 +23,7 @@ from accounts.actors import Actor
 from accounts.models import ApiKey, LoginSession, Organization, Role, SecurityPolicy, SsoProvider
 from audit import services as audit
 from common import context, errors
+from common.models import write
 
 MOST_NETWORKS = 100
 MOST_DAYS = 3650
@@ -192,11 +193,9 @@ def update(*, actor: Actor, changes: dict[str, Any]) -> SecurityPolicy:
     with transaction.atomic():
         SecurityPolicy.objects.get_or_create(organization=actor.organization)
         policy = SecurityPolicy.objects.select_for_update().get(organization=actor.organization)
-        for field, value in changes.items():
-            setattr(policy, field, value)
-        _require_way_in(actor, policy)
-        policy.save(update_fields=list(changes))
-        audit.record(actor=actor, action="security_policy.changed", target=policy, changes=changes)
+        if written := write(policy, changes):
+            _require_way_in(actor, policy)
+            audit.record(actor=actor, action="security_policy.changed", target=policy, changes=written)
     return policy
 
 

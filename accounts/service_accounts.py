@@ -11,6 +11,7 @@ from accounts.actors import Actor
 from accounts.models import Role, ServiceAccount
 from audit import services as audit
 from common import errors
+from common.models import write
 
 MOST = 1000
 """Of one organisation."""
@@ -35,12 +36,8 @@ def update(*, actor: Actor, account: ServiceAccount, changes: dict[str, Any]) ->
     if "disabled" in changes:
         disabled = changes.pop("disabled")
         changes["disabled_at"] = (account.disabled_at or timezone.now()) if disabled else None
-    changed = sorted(field for field, value in changes.items() if getattr(account, field) != value)
-    for field in changed:
-        setattr(account, field, changes[field])
-    if changed:
-        with _unique_name(), transaction.atomic():
-            account.save(update_fields=changed)
+    with _unique_name(), transaction.atomic():
+        if changed := sorted(write(account, changes)):
             audit.record(actor=actor, action=_action(account, changed), target=account, changed=changed)
     return account
 

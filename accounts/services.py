@@ -16,6 +16,7 @@ from accounts.models import ApiKey, LoginSession, Membership, Role, ServiceAccou
 from accounts.tokens import TokenPair
 from audit import services as audit
 from common import errors
+from common.models import write
 
 # ── Log-in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -165,11 +166,9 @@ def update_api_key(*, actor: Actor, api_key: ApiKey, changes: dict[str, Any]) ->
         policies.check_expiry(actor.organization, issued_at=issued_at, expires_at=expires_at)
     if "networks" in changes:
         changes = {**changes, "networks": policies.checked_networks(changes["networks"])}
-    for field, value in changes.items():
-        setattr(api_key, field, value)
     with transaction.atomic():
-        api_key.save(update_fields=list(changes))
-        audit.record(actor=actor, action="api_key.changed", target=api_key, changed=sorted(changes))
+        if written := write(api_key, changes):
+            audit.record(actor=actor, action="api_key.changed", target=api_key, changed=sorted(written))
     return api_key
 
 
@@ -228,6 +227,8 @@ def change_role(*, actor: Actor, member: Membership, role: str) -> Membership:
         require_above(actor, role)
         _keep_an_owner(member, leaving=role != Role.OWNER)
         former, member.role = member.role, role
+        if former == role:
+            return member
         member.save(update_fields=["role"])
         audit.record(actor=actor, action="member.role_changed", target=member, former=former, role=role)
     return member

@@ -30,10 +30,13 @@ def edit_transcription(*, actor: Actor, job: SttJob, texts: Mapping[int, str]) -
         row = Transcription.objects.select_for_update().filter(job=job, organization=actor.organization).first()
         if row is None:
             raise errors.Conflict(f"The job is {job.status}: it has no transcription.", code="job_not_succeeded")
+        before = list(row.segments)
         for place, text in texts.items():
             if not 0 <= place < len(row.segments):
                 raise errors.InvalidRequest(f"There is no segment {place}.", code="unknown_segment", param="segments")
             row.segments[place] = _with_text(row.segments[place], " ".join(text.split()))
+        if row.segments == before:
+            return row
         row.text = " ".join(segment["text"] for segment in row.segments)
         row.edited_at = timezone.now()
         row.save(update_fields=["segments", "text", "edited_at"])

@@ -23,6 +23,7 @@ from analytics.services import Metered
 from audit import services as audit
 from common import db, errors, storage
 from common.concurrency import in_request_context
+from common.models import write
 from jobs import batches
 from jobs import services as jobs
 from jobs.models import UNFINISHED, JobStatus
@@ -204,8 +205,9 @@ def with_defaults(
 
 def save_defaults(*, actor: Actor, changes: dict[str, Any]) -> TranscriptionDefaults:
     with transaction.atomic():
-        row, _ = TranscriptionDefaults.objects.update_or_create(organization=actor.organization, defaults=changes)
-        audit.record(actor=actor, action="stt_defaults.changed", changes=changes)
+        row, _ = TranscriptionDefaults.objects.select_for_update().get_or_create(organization=actor.organization)
+        if written := write(row, changes):
+            audit.record(actor=actor, action="stt_defaults.changed", changes=written)
     actor.organization.transcription_defaults = row
     return row
 

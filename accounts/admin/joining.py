@@ -11,14 +11,15 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from accounts import invitations, service_accounts
+from accounts.actors import Actor
 from accounts.models import Invitation, ServiceAccount
 from common import errors
-from common.admin import OrganizationFilter, ScopedAdmin, become, owner_of, status_mark
+from common.admin import OrganizationFilter, ServiceAdmin, owner_of, status_mark
 from common.network import public_url
 
 
 @admin.register(Invitation)
-class InvitationAdmin(ScopedAdmin):
+class InvitationAdmin(ServiceAdmin):
     """Deleting an open one withdraws it. New ones are sent from the dashboard, which shows the link."""
 
     offers = frozenset({"delete"})
@@ -30,17 +31,13 @@ class InvitationAdmin(ScopedAdmin):
     fields = ("email", "organization", "role", "state", "invited_by", "sent_at", "expires_at", "accepted_at")
     readonly_fields = fields
     actions = ("send_again",)
-    hidden_lookups = ScopedAdmin.hidden_lookups | {"salt"}
+    hidden_lookups = ServiceAdmin.hidden_lookups | {"salt"}
 
     def has_delete_permission(self, request: HttpRequest, obj: Invitation | None = None) -> bool:
         return super().has_delete_permission(request, obj) and (obj is None or obj.accepted_at is None)
 
-    def delete_model(self, request: HttpRequest, obj: Invitation) -> None:
-        invitations.withdraw(actor=owner_of(request, obj.organization), invitation=obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Invitation]) -> None:
-        for row in queryset.select_related("organization"):
-            self.delete_model(request, row)
+    def delete(self, actor: Actor, row: Invitation) -> None:
+        invitations.withdraw(actor=actor, invitation=row)
 
     @admin.action(description="Send selected invitations again (the old links end)", permissions=["delete"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Invitation]) -> None:
@@ -68,10 +65,11 @@ class ServiceAccountForm(forms.ModelForm):
 
 
 @admin.register(ServiceAccount)
-class ServiceAccountAdmin(ScopedAdmin):
-    """Deleting one revokes its keys."""
+class ServiceAccountAdmin(ServiceAdmin):
+    """Deleting one revokes its keys, which stay."""
 
     offers = frozenset({"add", "change", "delete"})
+    leads_others = True
     form = ServiceAccountForm
     list_display = ("name", "organization", "role", "state", "created_by", "created_at")
     list_filter = (OrganizationFilter, "role")
@@ -87,28 +85,14 @@ class ServiceAccountAdmin(ScopedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: ServiceAccount | None = None) -> tuple[str, ...]:
         return () if obj is None else ("organization", "state", "created_by", "created_at", "disabled_at")
 
-    def save_model(self, request: HttpRequest, obj: ServiceAccount, form: Any, change: bool) -> None:
-        fields = dict(form.cleaned_data)
-        if not change:
-            actor = owner_of(request, fields.pop("organization"))
-            become(obj, service_accounts.create(actor=actor, **fields))
-            return
-        stored = self.get_queryset(request).select_related("organization").get(pk=obj.pk)
-        changes = {name: fields[name] for name in form.changed_data}
-        actor = owner_of(request, stored.organization)
-        become(obj, service_accounts.update(actor=actor, account=stored, changes=changes))
+    def create(self, request: HttpRequest, actor: Actor, fields: dict[str, Any]) -> ServiceAccount:
+        return service_accounts.create(actor=actor, **fields)
 
-    def delete_model(self, request: HttpRequest, obj: ServiceAccount) -> None:
-        service_accounts.delete(actor=owner_of(request, obj.organization), account=obj)
+    def change(self, actor: Actor, row: ServiceAccount, changes: dict[str, Any]) -> ServiceAccount:
+        return service_accounts.update(actor=actor, account=row, changes=changes)
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ServiceAccount]) -> None:
-        for row in queryset.select_related("organization"):
-            self.delete_model(request, row)
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Its keys stay, revoked; that nobody deletes keys singly is no obstacle."""
-        to_delete, model_count, _, protected = super().get_deleted_objects(objs, request)
-        return to_delete, model_count, set(), protected
+    def delete(self, actor: Actor, row: ServiceAccount) -> None:
+        service_accounts.delete(actor=actor, account=row)
 
     @admin.action(description="Disable selected accounts (their keys are refused at once)", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[ServiceAccount]) -> None:

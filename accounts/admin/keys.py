@@ -13,15 +13,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import services
+from accounts.actors import Actor
 from accounts.models import ApiKey, Scope
 from common import errors
-from common.admin import (
-    OrganizationFilter,
-    ScopedAdmin,
-    become,
-    owner_of,
-    status_mark,
-)
+from common.admin import OrganizationFilter, ServiceAdmin, owner_of, status_mark
 
 
 class ApiKeyForm(forms.ModelForm):
@@ -65,7 +60,7 @@ class UsableFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ScopedAdmin):
+class ApiKeyAdmin(ServiceAdmin):
     """No deletion: a revoked key stays, so that old jobs and usage keep their name."""
 
     offers = frozenset({"add", "change"})
@@ -100,20 +95,13 @@ class ApiKeyAdmin(ScopedAdmin):
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or obj.revoked_at is None)
 
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        fields = form.cleaned_data
-        if change:
-            changes = {name: fields[name] for name in form.changed_data}
-            stored = self.get_queryset(request).select_related("organization").get(pk=obj.pk)
-            actor = owner_of(request, stored.organization)
-            if changes:
-                stored = services.update_api_key(actor=actor, api_key=stored, changes=changes)
-            become(obj, stored)
-            return
-        actor = owner_of(request, fields.pop("organization"))
+    def create(self, request: HttpRequest, actor: Actor, fields: dict[str, Any]) -> ApiKey:
         row, key = services.create_api_key(actor=actor, **fields)
-        become(obj, row)
-        self._show_once(request, row, key)
+        self._show(request, row, key)
+        return row
+
+    def change(self, actor: Actor, row: ApiKey, changes: dict[str, Any]) -> ApiKey:
+        return services.update_api_key(actor=actor, api_key=row, changes=changes)
 
     @admin.action(description="Revoke selected keys (at once and for good)", permissions=["change"])
     def revoke_keys(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
@@ -132,11 +120,10 @@ class ApiKeyAdmin(ScopedAdmin):
                 self.message_user(request, f"{row}: {error.message}", messages.ERROR)
             else:
                 self.log_action(request, rotated, ["prefix", "last4"])
-                self._show_once(request, rotated, key)
+                self._show(request, rotated, key)
 
-    def _show_once(self, request: HttpRequest, row: ApiKey, key: str) -> None:
-        message = format_html("The key “{}” is <code>{}</code> – copy it now, it is not shown again.", row.name, key)
-        self.message_user(request, message, messages.SUCCESS)
+    def _show(self, request: HttpRequest, row: ApiKey, key: str) -> None:
+        self.show_once(request, f"The key “{row.name}”", key)
 
     @admin.display(description="key", ordering="prefix")
     def shown_key(self, row: ApiKey) -> SafeString:

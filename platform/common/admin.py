@@ -204,6 +204,50 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
         return getattr(value, "pk", value)
 
 
+class ServiceAdmin(ScopedAdmin):
+    """A page whose rows services write, with the owner as their actor: it says which service creates, changes and
+    deletes one. A form that changes nothing calls none."""
+
+    leads_others: ClassVar[bool] = False
+    """Rows of other pages go with one of these; that nobody deletes them singly is no obstacle."""
+
+    def create(self, request: HttpRequest, actor: Actor, fields: dict[str, Any]) -> Model:
+        raise NotImplementedError
+
+    def change(self, actor: Actor, row: Any, changes: dict[str, Any]) -> Model:
+        raise NotImplementedError
+
+    def delete(self, actor: Actor, row: Any) -> None:
+        raise NotImplementedError
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        fields = dict(form.cleaned_data)
+        if not change:
+            actor = owner_of(request, fields.pop("organization"))
+            become(obj, self.create(request, actor, fields))
+            return
+        stored = self.get_queryset(request).select_related("organization").get(pk=obj.pk)
+        changes = {name: fields[name] for name in form.changed_data}
+        actor = owner_of(request, stored.organization)
+        become(obj, self.change(actor, stored, changes) if changes else stored)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self.delete(owner_of(request, obj.organization), obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet) -> None:
+        """One by one: Django's own is a single statement, past the service."""
+        for row in queryset.select_related("organization"):
+            self.delete_model(request, row)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        to_delete, counts, missing, protected = super().get_deleted_objects(objs, request)
+        return to_delete, counts, set() if self.leads_others else missing, protected
+
+    def show_once(self, request: HttpRequest, what: str, secret: str) -> None:
+        message = format_html("{} is <code>{}</code> – copy it now, it is not shown again.", what, secret)
+        self.message_user(request, message, messages.SUCCESS)
+
+
 class ReadOnlyAdmin(ScopedAdmin):
     """A history: it is written by services, never here. A page names its `fields`, and repeats them as read-only."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 from django.db import models
 
@@ -24,3 +26,20 @@ class OrganizationOwned(Identified):
 
     class Meta:
         abstract = True
+
+
+def differing(row: models.Model, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `values` that the row's fields do not have yet."""
+    return {field: value for field, value in values.items() if getattr(row, field) != value}
+
+
+def write(row: models.Model, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Saves those of `values` that differ from what the row has, and returns them: what the audit trail is told. Where
+    nothing differs, nothing is written."""
+    written = differing(row, values)
+    for field, value in written.items():
+        setattr(row, field, value)
+    if written:
+        stamps = (field.name for field in row._meta.concrete_fields if getattr(field, "auto_now", False))
+        row.save(update_fields=[*written, *stamps])
+    return written

@@ -5,10 +5,11 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerView
 
 from common.health import HealthView, ReadyView, VersionView
 from common.media import MediaView
+from common.schema_view import SchemaView
 from observability.views import MetricsView
 
 api: list[URLPattern | URLResolver] = [
@@ -24,7 +25,7 @@ api: list[URLPattern | URLResolver] = [
     path("openai/aliases", include("openai_api.aliases_urls")),
     path("media/<str:token>/<str:name>", MediaView.as_view(), name="media"),
     path("version", VersionView.as_view()),
-    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("schema", SchemaView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
 ]
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from common.admin import OrganizationFilter, ScopedAdmin, become, owner_of
+from accounts.actors import Actor
+from common.admin import OrganizationFilter, ServiceAdmin
 from openai_api import services
 from openai_api.models import OpenAIAlias
 
 
 @admin.register(OpenAIAlias)
-class OpenAIAliasAdmin(ScopedAdmin):
+class OpenAIAliasAdmin(ServiceAdmin):
     offers = frozenset({"add", "change", "delete"})
     list_display = ("name", "kind", "target", "organization", "created_at")
     list_filter = (OrganizationFilter, "kind")
@@ -27,20 +26,11 @@ class OpenAIAliasAdmin(ScopedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: OpenAIAlias | None = None) -> tuple[str, ...]:
         return () if obj is None else ("organization", "created_at")
 
-    def save_model(self, request: HttpRequest, obj: OpenAIAlias, form: forms.ModelForm, change: bool) -> None:
-        fields: dict[str, Any] = dict(form.cleaned_data)
-        if change:
-            stored = self.get_queryset(request).get(pk=obj.pk)
-            changes = {name: fields[name] for name in form.changed_data}
-            actor = owner_of(request, stored.organization)
-            become(obj, services.update_alias(actor=actor, alias=stored, changes=changes))
-            return
-        actor = owner_of(request, fields.pop("organization"))
-        become(obj, services.create_alias(actor=actor, **fields))
+    def create(self, request: HttpRequest, actor: Actor, fields: dict[str, Any]) -> OpenAIAlias:
+        return services.create_alias(actor=actor, **fields)
 
-    def delete_model(self, request: HttpRequest, obj: OpenAIAlias) -> None:
-        services.delete_alias(actor=owner_of(request, obj.organization), alias=obj)
+    def change(self, actor: Actor, row: OpenAIAlias, changes: dict[str, Any]) -> OpenAIAlias:
+        return services.update_alias(actor=actor, alias=row, changes=changes)
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[OpenAIAlias]) -> None:
-        for alias in queryset:
-            self.delete_model(request, alias)
+    def delete(self, actor: Actor, row: OpenAIAlias) -> None:
+        services.delete_alias(actor=actor, alias=row)

@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from accounts.actors import Actor
 from audit import services as audit
 from common import errors
+from common.models import differing
 from ml import stt, tts
 from ml.errors import InvalidRequest
 from ml.types import SynthesisOptions, TranscriptionOptions
@@ -31,6 +32,9 @@ def create_alias(*, actor: Actor, kind: str, name: str, target: str = "") -> Ope
 
 def update_alias(*, actor: Actor, alias: OpenAIAlias, changes: dict[str, Any]) -> OpenAIAlias:
     """Changes kind, name or target. Raises as `create_alias`."""
+    changes = differing(alias, changes)
+    if not changes:
+        return alias
     for field, value in changes.items():
         setattr(alias, field, value)
     _check(actor, alias.kind, alias.target)

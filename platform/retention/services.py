@@ -17,6 +17,7 @@ from accounts.actors import Actor
 from accounts.models import Organization
 from audit import services as audit
 from common import errors, storage
+from common.models import write
 from jobs import announcing, idempotency
 from jobs import services as jobs
 from jobs.models import UNFINISHED, Job
@@ -240,11 +241,9 @@ def _all_keys(organization: Organization) -> list[str]:
 
 def update_organization(*, actor: Actor, changes: dict[str, Any]) -> Organization:
     organization = actor.organization
-    for field, value in changes.items():
-        setattr(organization, field, value)
     with transaction.atomic():
-        organization.save(update_fields=list(changes))
-        audit.record(actor=actor, action="organization.changed", target=organization, changes=changes)
+        if written := write(organization, changes):
+            audit.record(actor=actor, action="organization.changed", target=organization, changes=written)
     return organization
 
 

@@ -8,10 +8,10 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from common.admin import OrganizationFilter, ReadOnlyAdmin, ScopedAdmin, become, owner_of, pretty, status_mark
+from accounts.actors import Actor
+from common.admin import OrganizationFilter, ReadOnlyAdmin, ScopedAdmin, ServiceAdmin, owner_of, pretty, status_mark
 from common.display import duration
 from webhooks import services
 from webhooks.models import Event, WebhookDelivery, WebhookEndpoint
@@ -31,8 +31,11 @@ _SHOWN = ("state", "consecutive_failures", "disabled_at", "disabled_reason", "pr
 
 
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(ScopedAdmin):
+class WebhookEndpointAdmin(ServiceAdmin):
+    """Deliveries go with their webhook."""
+
     offers = frozenset({"add", "change", "delete"})
+    leads_others = True
     form = WebhookForm
     list_display = ("url", "organization", "state", "subscribed", "consecutive_failures", "created_at")
     list_filter = (OrganizationFilter, "active")
@@ -48,33 +51,16 @@ class WebhookEndpointAdmin(ScopedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: WebhookEndpoint | None = None) -> tuple[str, ...]:
         return () if obj is None else ("organization", *_SHOWN)
 
-    def save_model(self, request: HttpRequest, obj: WebhookEndpoint, form: Any, change: bool) -> None:
-        fields = form.cleaned_data
-        if change:
-            stored = self.get_queryset(request).get(pk=obj.pk)
-            changes = {name: fields[name] for name in form.changed_data}
-            actor = owner_of(request, stored.organization)
-            if changes:
-                stored = services.update_endpoint(actor=actor, endpoint=stored, changes=changes)
-            become(obj, stored)
-            return
-        actor = owner_of(request, fields.pop("organization"))
+    def create(self, request: HttpRequest, actor: Actor, fields: dict[str, Any]) -> WebhookEndpoint:
         row, secret = services.create_endpoint(actor=actor, **fields)
-        become(obj, row)
-        self._show_once(request, row, secret)
+        self._show(request, row, secret)
+        return row
 
-    def delete_model(self, request: HttpRequest, obj: WebhookEndpoint) -> None:
-        services.delete_endpoint(actor=owner_of(request, obj.organization), endpoint=obj)
+    def change(self, actor: Actor, row: WebhookEndpoint, changes: dict[str, Any]) -> WebhookEndpoint:
+        return services.update_endpoint(actor=actor, endpoint=row, changes=changes)
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)  # it deletes in one statement, past the service
-        return actions
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Deliveries go with their webhook; that nobody deletes them singly is no obstacle."""
-        to_delete, model_count, _, protected = super().get_deleted_objects(objs, request)
-        return to_delete, model_count, set(), protected
+    def delete(self, actor: Actor, row: WebhookEndpoint) -> None:
+        services.delete_endpoint(actor=actor, endpoint=row)
 
     @admin.action(description="Send a test event to selected webhooks", permissions=["change"])
     def send_tests(self, request: HttpRequest, queryset: QuerySet[WebhookEndpoint]) -> None:
@@ -88,13 +74,10 @@ class WebhookEndpointAdmin(ScopedAdmin):
         for row in queryset:
             rotated, secret = services.rotate_secret(actor=owner_of(request, row.organization), endpoint=row)
             self.log_action(request, rotated, ["secret"])
-            self._show_once(request, rotated, secret)
+            self._show(request, rotated, secret)
 
-    def _show_once(self, request: HttpRequest, row: WebhookEndpoint, secret: str) -> None:
-        message = format_html(
-            "The secret of “{}” is <code>{}</code> – copy it now, it is not shown again.", row, secret
-        )
-        self.message_user(request, message, messages.SUCCESS)
+    def _show(self, request: HttpRequest, row: WebhookEndpoint, secret: str) -> None:
+        self.show_once(request, f"The secret of “{row}”", secret)
 
     @admin.display(description="events")
     def subscribed(self, row: WebhookEndpoint) -> str:

@@ -13,6 +13,7 @@ from accounts.actors import Actor
 from accounts.models import Organization
 from audit import services as audit
 from common import errors
+from common.models import write
 from webhooks import delivering, events, signing, targets
 from webhooks.models import TEST_EVENT, DeliveryStatus, WebhookDelivery, WebhookEndpoint
 
@@ -47,12 +48,9 @@ def update_endpoint(*, actor: Actor, endpoint: WebhookEndpoint, changes: dict[st
     """Changes URL, events, description or `active`. Activating forgets the failures until then."""
     if "url" in changes and changes["url"] != endpoint.url:
         targets.check(changes["url"])
-    written = {**changes, **(_without_failures() if changes.get("active") else {})}
-    for field, value in written.items():
-        setattr(endpoint, field, value)
     with transaction.atomic():
-        endpoint.save(update_fields=list(written))
-        audit.record(actor=actor, action="webhook.updated", target=endpoint, changed=sorted(changes))
+        if write(endpoint, {**changes, **(_without_failures() if changes.get("active") else {})}):
+            audit.record(actor=actor, action="webhook.updated", target=endpoint, changed=sorted(changes))
     _changed(endpoint)
     return endpoint
 

@@ -116,6 +116,43 @@ def test_what_is_refused_is_not_recorded(tenant: Tenant) -> None:
     assert _actions(tenant) == []
 
 
+def test_a_change_that_changes_nothing_is_not_recorded(tenant: Tenant) -> None:
+    owner = tenant.user("owner")
+    entry = {"grapheme": "SQL", "alias": "sequel"}
+    hook = {"url": "https://example.com/hook", "events": ["job.succeeded"]}
+    made = {
+        path: owner.post(path, json=body).json()["id"]
+        for path, body in (
+            ("/auth/api-keys", {"name": "mine", "scopes": ["tts"]}),
+            ("/auth/service-accounts", {"name": "Robot", "role": "developer"}),
+            ("/tts/lexicons", {"name": "Words", "entries": [entry]}),
+            ("/openai/aliases", {"kind": "stt", "name": "my-model"}),
+            ("/webhooks", hook),
+        )
+    }
+    same = {
+        f"/auth/api-keys/{made['/auth/api-keys']}": {"name": "mine", "scopes": ["tts"], "networks": []},
+        f"/auth/service-accounts/{made['/auth/service-accounts']}": {"name": "Robot", "disabled": False},
+        f"/tts/lexicons/{made['/tts/lexicons']}": {"name": "Words", "entries": [entry]},
+        f"/openai/aliases/{made['/openai/aliases']}": {"name": "my-model"},
+        f"/webhooks/{made['/webhooks']}": {**hook, "active": True},
+        "/auth/policy": {"networks": [], "require_two_factor": False},
+        "/organization": {"name": tenant.organization.name, "audio_retention_days": None},
+        "/tts/defaults": {"voice": "", "language": ""},
+        "/stt/defaults": {"itn": None, "disable": []},
+    }
+    before = _actions(tenant)
+    for path, values in same.items():
+        for body in ({}, values):
+            answer = owner.patch(path, json=body)
+            assert answer.status_code == 200, (path, answer.text)
+            assert _actions(tenant) == before, (path, body)
+    assert owner.patch(f"/auth/members/{tenant.member('viewer').id}", json={"role": "viewer"}).status_code == 200
+    for _ in range(2):
+        owner.post("/tts/voice-defaults", json={"voice": "espeak:en-us", "speed": 1.5})
+    assert _actions(tenant) == [*before, "tts_voice_defaults.changed"]
+
+
 def test_deleted_jobs(tenant: Tenant) -> None:
     row, key = tenant.new_key("tts")
     client = Client(tenant.server, {"x-api-key": key})

@@ -13,7 +13,7 @@ from drf_spectacular.generators import SchemaGenerator
 from openapi_spec_validator import validate
 
 from tests.api.routes import methods, routes
-from tests.conftest import Client
+from tests.conftest import Client, error_of
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,19 @@ def test_every_operation_names_who_may_call_and_how_it_fails(schema: dict[str, A
 def test_json_too(anonymous: Client, schema: dict[str, Any]) -> None:
     answer = anonymous.get("/schema", headers={"Accept": "application/vnd.oai.openapi+json"})
     assert answer.json()["paths"].keys() == schema["paths"].keys()
+    for answer in (
+        anonymous.get("/schema?format=json"),
+        anonymous.get("/schema?format=json", headers={"Accept": "text/html,*/*;q=0.8"}),
+        anonymous.get("/schema", headers={"Accept": "application/json"}),
+    ):
+        assert answer.headers["Content-Type"].split(";")[0].endswith("json"), answer.headers
+        assert answer.json()["paths"].keys() == schema["paths"].keys()
+
+
+def test_yaml_by_name(anonymous: Client, schema: dict[str, Any]) -> None:
+    answer = anonymous.get("/schema?format=yaml", headers={"Accept": "*/*"})
+    assert yaml.safe_load(answer.content)["paths"].keys() == schema["paths"].keys()
+    assert error_of(anonymous.get("/schema?format=xml"), 400)["param"] == "format"
 
 
 def test_docs_need_no_internet(anonymous: Client, server: str) -> None:

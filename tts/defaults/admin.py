@@ -8,7 +8,8 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
-from common.admin import OrganizationFilter, ScopedAdmin, become, owner_of
+from accounts.actors import Actor
+from common.admin import OrganizationFilter, ServiceAdmin
 from ml import audio
 from tts.defaults import services
 from tts.defaults.models import SpeechDefaults
@@ -26,7 +27,7 @@ class SpeechDefaultsForm(forms.ModelForm):
 
 
 @admin.register(SpeechDefaults)
-class SpeechDefaultsAdmin(ScopedAdmin):
+class SpeechDefaultsAdmin(ServiceAdmin):
     """No deletion: an empty field is the platform's own."""
 
     offers = frozenset({"add", "change"})
@@ -44,8 +45,8 @@ class SpeechDefaultsAdmin(ScopedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: SpeechDefaults | None = None) -> tuple[str, ...]:
         return () if obj is None else ("organization",)
 
-    def save_model(self, request: HttpRequest, obj: SpeechDefaults, form: Any, change: bool) -> None:
-        fields = dict(form.cleaned_data)
-        organization = obj.organization if change else fields.pop("organization")
-        actor = owner_of(request, organization)
-        become(obj, services.save_defaults(actor=actor, changes=fields))
+    def create(self, request: HttpRequest, actor: Actor, fields: dict[str, Any]) -> SpeechDefaults:
+        return services.save_defaults(actor=actor, changes=fields)
+
+    def change(self, actor: Actor, row: SpeechDefaults, changes: dict[str, Any]) -> SpeechDefaults:
+        return services.save_defaults(actor=actor, changes=changes)

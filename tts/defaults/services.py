@@ -9,6 +9,7 @@ from django.db import transaction
 from accounts.actors import Actor
 from audit import services as audit
 from common import errors
+from common.models import write
 from ml import audio
 from ml.types import SynthesisOptions
 from tts.defaults.models import SpeechDefaults
@@ -35,8 +36,9 @@ def save_defaults(*, actor: Actor, changes: dict[str, str]) -> SpeechDefaults:
         chosen: dict[str, Any] = _chosen(wanted)
         voices.resolve(SynthesisOptions(**chosen), organization_id=actor.organization.id)
     with transaction.atomic():
-        row, _ = SpeechDefaults.objects.update_or_create(organization=actor.organization, defaults=changes)
-        audit.record(actor=actor, action="tts_defaults.changed", changes=changes)
+        row, _ = SpeechDefaults.objects.select_for_update().get_or_create(organization=actor.organization)
+        if written := write(row, changes):
+            audit.record(actor=actor, action="tts_defaults.changed", changes=written)
     actor.organization.speech_defaults = row
     return row
 

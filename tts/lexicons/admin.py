@@ -11,7 +11,8 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from common.admin import OrganizationFilter, ScopedAdmin, become, owner_of, status_mark
+from accounts.actors import Actor
+from common.admin import OrganizationFilter, ServiceAdmin, owner_of, status_mark
 from ml.audio.loudness import LEAST_LUFS, MOST_LUFS
 from tts.lexicons import services
 from tts.lexicons.models import LANGUAGE_TAG, PronunciationLexicon, VoiceDefaults
@@ -30,7 +31,7 @@ class LexiconForm(forms.ModelForm):
 
 
 @admin.register(PronunciationLexicon)
-class LexiconAdmin(ScopedAdmin):
+class LexiconAdmin(ServiceAdmin):
     """Entries are read here, and written in the dashboard, where each can be heard, or imported from a file."""
 
     offers = frozenset({"add", "change", "delete"})
@@ -55,23 +56,14 @@ class LexiconAdmin(ScopedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: PronunciationLexicon | None = None) -> tuple[str, ...]:
         return () if obj is None else ("organization", "entry_count", "shown_entries", "created_at", "updated_at")
 
-    def save_model(self, request: HttpRequest, obj: PronunciationLexicon, form: Any, change: bool) -> None:
-        fields = dict(form.cleaned_data)
-        if not change:
-            actor = owner_of(request, fields.pop("organization"))
-            become(obj, services.create_lexicon(actor=actor, **fields))
-            return
-        stored = self.get_queryset(request).select_related("organization").get(pk=obj.pk)
-        changes = {name: fields[name] for name in form.changed_data}
-        actor = owner_of(request, stored.organization)
-        become(obj, services.update_lexicon(actor=actor, lexicon=stored, changes=changes) if changes else stored)
+    def create(self, request: HttpRequest, actor: Actor, fields: dict[str, Any]) -> PronunciationLexicon:
+        return services.create_lexicon(actor=actor, **fields)
 
-    def delete_model(self, request: HttpRequest, obj: PronunciationLexicon) -> None:
-        services.delete_lexicon(actor=owner_of(request, obj.organization), lexicon=obj)
+    def change(self, actor: Actor, row: PronunciationLexicon, changes: dict[str, Any]) -> PronunciationLexicon:
+        return services.update_lexicon(actor=actor, lexicon=row, changes=changes)
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[PronunciationLexicon]) -> None:
-        for row in queryset:
-            self.delete_model(request, row)
+    def delete(self, actor: Actor, row: PronunciationLexicon) -> None:
+        services.delete_lexicon(actor=actor, lexicon=row)
 
     @admin.action(description="Apply selected lexicons to every text", permissions=["change"])
     def apply_always(self, request: HttpRequest, queryset: QuerySet[PronunciationLexicon]) -> None:
@@ -119,6 +111,9 @@ def _line(entry: dict[str, Any]) -> tuple[str, str, str]:
 # ── Voices' defaults ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+_VALUES = ("speed", "pitch", "volume", "loudness", "style")
+
+
 class VoiceDefaultsForm(forms.ModelForm):
     speed = forms.FloatField(min_value=0.25, max_value=4.0, required=False, help_text="Times normal.")
     pitch = forms.FloatField(min_value=-12.0, max_value=12.0, required=False, help_text="Semitones.")
@@ -127,11 +122,11 @@ class VoiceDefaultsForm(forms.ModelForm):
 
     class Meta:
         model = VoiceDefaults
-        fields = ("organization", "voice", "speed", "pitch", "volume", "loudness", "style")
+        fields = ("organization", "voice", *_VALUES)
 
 
 @admin.register(VoiceDefaults)
-class VoiceDefaultsAdmin(ScopedAdmin):
+class VoiceDefaultsAdmin(ServiceAdmin):
     """What is left empty is the platform's own."""
 
     offers = frozenset({"add", "change", "delete"})
@@ -146,17 +141,16 @@ class VoiceDefaultsAdmin(ScopedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: VoiceDefaults | None = None) -> tuple[str, ...]:
         return () if obj is None else ("organization", "voice")
 
-    def save_model(self, request: HttpRequest, obj: VoiceDefaults, form: Any, change: bool) -> None:
-        fields = dict(form.cleaned_data)
-        organization = obj.organization if change else fields.pop("organization")
-        voice_id = obj.voice if change else fields.pop("voice")
+    def create(self, request: HttpRequest, actor: Actor, fields: dict[str, Any]) -> VoiceDefaults:
+        return self._set(actor, fields.pop("voice"), fields)
+
+    def change(self, actor: Actor, row: VoiceDefaults, changes: dict[str, Any]) -> VoiceDefaults:
+        return self._set(actor, row.voice, {name: getattr(row, name) for name in _VALUES} | changes)
+
+    def delete(self, actor: Actor, row: VoiceDefaults) -> None:
+        services.delete_voice_defaults(actor=actor, defaults=row)
+
+    def _set(self, actor: Actor, voice_id: str, fields: dict[str, Any]) -> VoiceDefaults:
+        """A service writes all of a voice's defaults at once."""
         values = {name: value for name, value in fields.items() if value not in (None, "")}
-        actor = owner_of(request, organization)
-        become(obj, services.set_voice_defaults(actor=actor, voice_id=voice_id, values=values))
-
-    def delete_model(self, request: HttpRequest, obj: VoiceDefaults) -> None:
-        services.delete_voice_defaults(actor=owner_of(request, obj.organization), defaults=obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[VoiceDefaults]) -> None:
-        for row in queryset:
-            self.delete_model(request, row)
+        return services.set_voice_defaults(actor=actor, voice_id=voice_id, values=values)

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from accounts.actors import Actor
 from audit import services as audit
 from common import errors
+from common.models import differing, write
 from ml.errors import UnknownVoice
 from ml.tts import lexicon as rules
 from ml.tts import pls
@@ -39,9 +40,13 @@ def create_lexicon(
 
 def update_lexicon(*, actor: Actor, lexicon: PronunciationLexicon, changes: dict[str, Any]) -> PronunciationLexicon:
     """Changes name, language, default or all entries. Raises as `create_lexicon`."""
+    if "entries" in changes:
+        changes = {**changes, "entries": _checked(changes["entries"])}
+    changes = differing(lexicon, changes)
     for field, value in changes.items():
-        setattr(lexicon, field, _checked(value) if field == "entries" else value)
-    _save(lexicon, actor, "tts_lexicon.updated")
+        setattr(lexicon, field, value)
+    if changes:
+        _save(lexicon, actor, "tts_lexicon.updated")
     return lexicon
 
 
@@ -78,10 +83,11 @@ def set_voice_defaults(*, actor: Actor, voice_id: str, values: dict[str, Any]) -
         raise errors.Conflict("There are defaults for too many voices.", code="too_many_voice_defaults")
     fields: dict[str, Any] = {"speed": None, "pitch": None, "volume": None, "loudness": None, "style": "", **values}
     with transaction.atomic():
-        row, _ = VoiceDefaults.objects.update_or_create(
+        row, created = VoiceDefaults.objects.select_for_update().get_or_create(
             organization=actor.organization, voice=voice_id, defaults=fields
         )
-        audit.record(actor=actor, action="tts_voice_defaults.changed", target=row, voice=voice_id, changes=values)
+        if write(row, fields) or created:
+            audit.record(actor=actor, action="tts_voice_defaults.changed", target=row, voice=voice_id, changes=values)
     return row
 
 
