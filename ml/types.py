@@ -34,6 +34,9 @@ class Caller:
 
 # ── Speech out ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+MOST_VOICE_CHARACTERS = 255
+"""In an id of a voice or the name of a mix, which has room for four own voices with their weights and languages."""
+
 
 @dataclass(frozen=True, slots=True)
 class Voice:

@@ -35,7 +35,7 @@ from ml import audio
 from ml import tts as engine
 from ml.audio.loudness import LEAST_LUFS, MOST_LUFS
 from ml.tts import timeline
-from ml.types import SynthesisOptions, Voice
+from ml.types import MOST_VOICE_CHARACTERS, SynthesisOptions, Voice
 from tts import selectors, services
 from tts.defaults import services as defaults
 from tts.defaults.models import SpeechDefaults
@@ -76,7 +76,7 @@ class SpeechOptionsSerializer(StrictSerializer):
 
     language = serializers.CharField(max_length=35, required=False, help_text="BCP-47; default en-US.")
     voice = serializers.CharField(
-        max_length=100,
+        max_length=MOST_VOICE_CHARACTERS,
         required=False,
         help_text="An id of GET /tts/voices, or a mix of up to eight of one model that have `voice_mixing`, with"
         " weights where they are wanted: `vctk:p225(2)+p226`.",

@@ -10,6 +10,7 @@ from django.db import models
 
 from analytics.models import Task
 from jobs.models import Job
+from ml.types import MOST_VOICE_CHARACTERS
 from tts.defaults.models import SpeechDefaults
 from tts.lexicons.models import PronunciationLexicon, VoiceDefaults
 
@@ -24,7 +25,7 @@ class TtsJob(Job):
     text = models.TextField()
     characters = models.PositiveIntegerField()
     language = models.CharField(max_length=35)
-    voice = models.CharField(max_length=100)
+    voice = models.CharField(max_length=MOST_VOICE_CHARACTERS)
     model = models.CharField(max_length=100)
     format = models.CharField(max_length=16)
     sample_rate = models.PositiveIntegerField(help_text="Hertz.")

@@ -19,8 +19,6 @@ from ml.tts.engines.base import Adaptation, Likeness, MixedSpeaker, Mixture, Spe
 from ml.types import Voice
 
 MOST_PARTS = 8
-MOST_CHARACTERS = 100
-"""In the name of a mix: a job's row has room for no more."""
 
 _WEIGHT = re.compile(r"\(([0-9]{1,6}(?:\.[0-9]{1,6})?)\)")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ml import errors
-from ml.tts import delivery, languages, mixing, own, registry, scripts, ssml, timing
+from ml.tts import delivery, languages, own, registry, scripts, ssml, timing
 from ml.tts import text as plain
 from ml.tts.edges import trimmed
 from ml.tts.engines import espeak
@@ -21,7 +21,15 @@ from ml.tts.listening import Listener
 from ml.tts.script import Mark, Pause, Run, Style, Utterance
 from ml.tts.sentences import Item, Part, utterances
 from ml.tts.timing import Sound
-from ml.types import AudioChunk, Caller, SpokenMark, SpokenWord, SynthesisOptions, Voice
+from ml.types import (
+    MOST_VOICE_CHARACTERS,
+    AudioChunk,
+    Caller,
+    SpokenMark,
+    SpokenWord,
+    SynthesisOptions,
+    Voice,
+)
 
 if TYPE_CHECKING:
     import soxr
@@ -95,9 +103,9 @@ def resolve(options: SynthesisOptions) -> Voice:
     if options.voice is None:
         return _default_voice(options)
     voice = _named(options.voice, options)
-    if len(voice.id) > mixing.MOST_CHARACTERS and "+" in voice.id:
+    if len(voice.id) > MOST_VOICE_CHARACTERS and "+" in voice.id:
         raise errors.VoiceMixInvalid(
-            f"The name of a mix has at most {mixing.MOST_CHARACTERS} characters, its languages included.", param="voice"
+            f"The name of a mix has at most {MOST_VOICE_CHARACTERS} characters, its languages included.", param="voice"
         )
     return voice
 

@@ -14,6 +14,7 @@ from accounts.actors import Access
 from accounts.models import Role
 from common.api import JsonView, paginated, paginated_schema
 from common.serializers import StrictSerializer, validated
+from ml.types import MOST_VOICE_CHARACTERS
 from openai_api import selectors, services
 from openai_api.models import AliasKind, OpenAIAlias
 
@@ -36,7 +37,7 @@ class AliasInputSerializer(StrictSerializer):
         help_text="What clients send, such as whisper-1 or alloy.",
     )
     target = serializers.CharField(
-        max_length=100,
+        max_length=MOST_VOICE_CHARACTERS,
         required=False,
         allow_blank=True,
         help_text="The name of a model, or the id of a voice. Empty, for a model: whichever serves the language.",

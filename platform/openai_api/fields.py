@@ -8,6 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from ml.types import MOST_VOICE_CHARACTERS
 from openai_api import forms
 
 
@@ -58,7 +59,7 @@ class VoiceField(serializers.Field):
     def to_internal_value(self, data: Any) -> str:
         if isinstance(data, dict) and set(data) == {"id"}:
             data = data["id"]
-        if not isinstance(data, str) or not 1 <= len(data) <= 100:
+        if not isinstance(data, str) or not 1 <= len(data) <= MOST_VOICE_CHARACTERS:
             raise serializers.ValidationError(
                 "Invalid value for 'voice': expected a name, or an object with an 'id'.", code="invalid_choice"
             )

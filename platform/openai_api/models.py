@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.db import models
 
 from common.models import OrganizationOwned
+from ml.types import MOST_VOICE_CHARACTERS
 
 
 class AliasKind(models.TextChoices):
@@ -22,7 +23,7 @@ class OpenAIAlias(OrganizationOwned):
     kind = models.CharField(max_length=8, choices=AliasKind.choices)
     name = models.CharField(max_length=100, help_text="What clients send, such as whisper-1 or alloy.")
     target = models.CharField(
-        max_length=100,
+        max_length=MOST_VOICE_CHARACTERS,
         blank=True,
         help_text="The name of a model, or the id of a voice. Empty, for a model: whichever serves the language.",
     )

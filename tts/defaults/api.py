@@ -14,12 +14,15 @@ from accounts.models import Role
 from common.api import JsonView
 from common.serializers import StrictSerializer, validated
 from ml import audio
+from ml.types import MOST_VOICE_CHARACTERS
 from tts.defaults import services
 from tts.defaults.models import SpeechDefaults
 
 
 class SpeechDefaultsSerializer(StrictSerializer):
-    voice = serializers.CharField(max_length=100, required=False, allow_blank=True, help_text="Empty: by language.")
+    voice = serializers.CharField(
+        max_length=MOST_VOICE_CHARACTERS, required=False, allow_blank=True, help_text="Empty: by language."
+    )
     language = serializers.CharField(max_length=35, required=False, allow_blank=True, help_text="Empty: en-US.")
     format = serializers.ChoiceField(
         choices=sorted(audio.CONTENT_TYPES), required=False, allow_blank=True, help_text="Empty: wav."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from common.models import OrganizationOwned
+from ml.types import MOST_VOICE_CHARACTERS
 
 
 class SpeechDefaults(OrganizationOwned):
@@ -17,7 +18,7 @@ class SpeechDefaults(OrganizationOwned):
     organization = models.OneToOneField(
         "accounts.Organization", on_delete=models.CASCADE, related_name="speech_defaults"
     )
-    voice = models.CharField(max_length=100, blank=True, help_text="An id of GET /tts/voices.")
+    voice = models.CharField(max_length=MOST_VOICE_CHARACTERS, blank=True, help_text="An id of GET /tts/voices.")
     language = models.CharField(max_length=35, blank=True, help_text="BCP-47; for requests without a voice.")
     format = models.CharField(max_length=16, blank=True)
 

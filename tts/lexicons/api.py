@@ -22,6 +22,7 @@ from common.serializers import StrictSerializer, validated
 from ml.audio.loudness import LEAST_LUFS, MOST_LUFS
 from ml.tts import lexicon as rules
 from ml.tts import pls
+from ml.types import MOST_VOICE_CHARACTERS
 from tts.lexicons import selectors, services
 from tts.lexicons.models import LANGUAGE_TAG, PronunciationLexicon, VoiceDefaults
 
@@ -182,7 +183,7 @@ class VoiceDefaultsListView(JsonView):
     access: ClassVar = {"GET": READ, "POST": WRITE}
 
     class NewVoiceDefaultsSerializer(VoiceDefaultsInputSerializer):
-        voice = serializers.CharField(max_length=100, help_text="An id of GET /tts/voices.")
+        voice = serializers.CharField(max_length=MOST_VOICE_CHARACTERS, help_text="An id of GET /tts/voices.")
 
     @extend_schema(**paginated_schema(VoiceDefaultsSerializer), operation_id="tts_voice_defaults_list")
     def get(self, request: Request) -> Response:

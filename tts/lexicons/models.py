@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.db import models
 
 from common.models import OrganizationOwned
+from ml.types import MOST_VOICE_CHARACTERS
 
 LANGUAGE_TAG = r"\A[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\Z"
 
@@ -35,7 +36,7 @@ class PronunciationLexicon(OrganizationOwned):
 class VoiceDefaults(OrganizationOwned):
     """How an organisation wants a voice to speak where a request says nothing else."""
 
-    voice = models.CharField(max_length=100, help_text="An id of GET /tts/voices.")
+    voice = models.CharField(max_length=MOST_VOICE_CHARACTERS, help_text="An id of GET /tts/voices.")
     speed = models.FloatField(null=True, blank=True)
     pitch = models.FloatField(null=True, blank=True, help_text="Semitones.")
     volume = models.FloatField(null=True, blank=True, help_text="Linear gain.")
