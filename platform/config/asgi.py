@@ -15,14 +15,16 @@ import django  # noqa: E402
 
 django.setup()
 
-from common.asgi import BodyLimit  # noqa: E402  (after Django is set up)
+import config.urls  # noqa: E402, F401  (all views, which the first request would import otherwise)
+from common import lifetime  # noqa: E402  (after Django is set up)
+from common.asgi import BodyLimit  # noqa: E402
 from common.handler import ThreadedHandler  # noqa: E402
 from jobs.worker import Lifespan  # noqa: E402
 from models_registry import runtime  # noqa: E402
 from sockets.routing import application as _sockets  # noqa: E402
 
 _http = BodyLimit(ThreadedHandler())
-_lifespan = Lifespan(start=[runtime.start], stop=[runtime.stop])
+_lifespan = Lifespan(start=[runtime.start, lifetime.has_started], stop=[runtime.stop])
 _APPLICATIONS: dict[str, Callable] = {"http": _http, "websocket": _sockets, "lifespan": _lifespan}
 
 

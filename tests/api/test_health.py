@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 
@@ -18,6 +19,11 @@ from tests.conftest import Client, Tenant
 def test_alive(anonymous: Client) -> None:
     answer = anonymous.get("//health")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_what_the_start_has_made_is_not_collected_again(server: str) -> None:
+    """The server is in this process. Whatever was there when it had started is out of the collector's sight."""
+    assert gc.get_freeze_count() > 100_000
 
 
 def test_ready(anonymous: Client) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from common import lifetime
 from jobs.worker import run_worker
 from models_registry import runtime
 from observability import server
@@ -47,6 +48,7 @@ class Command(BaseCommand):
         if options["metrics_port"]:
             _serve_metrics(options["metrics_port"])
         runtime.current.start(kind="worker")
+        lifetime.has_started()
         try:
             asyncio.run(_run(queues, options["concurrency"], options["alive_file"]))
         finally:

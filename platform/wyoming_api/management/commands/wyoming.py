@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from accounts.models import Organization
-from common import db, errors, outages
+from common import db, errors, lifetime, outages
 from common.concurrency import in_thread
 from jobs.monitor import monitor
 from models_registry import runtime
@@ -64,6 +64,7 @@ class Command(BaseCommand):
         for port in ports:
             self.stdout.write(f"Wyoming: {port.uri} for {port.identity.organization}.")
         self.stdout.flush()
+        lifetime.has_started()
         try:
             asyncio.run(_serve(ports))
         except OSError as error:
