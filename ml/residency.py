@@ -18,57 +18,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from ml import devices, errors, observe
+from ml import errors, observe
 from ml.loading import ModelSpec, load_measured, return_memory
+from ml.room import Resident, Room
+from ml.types import ModelState, Status
 from ml.waiting import wait_for
 
 __all__ = ["ModelPool", "ModelSpec", "ModelState", "Status"]
 
 log = logging.getLogger(__name__)
-
-Status = Literal["registered", "loading", "ready", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelState:
-    """A model as it is now. `users`, `memory_bytes` and `loaded_at` are the serving version's."""
-
-    id: str
-    task: str
-    name: str
-    version: str
-    engine: str
-    status: Status
-    device: str
-    memory_bytes: int | None  # None: not loaded
-    process_bytes: int  # beside that, of the engine's processes, which come and go with the load
-    loaded_at: float | None  # seconds since the epoch; None: not loaded
-    users: int
-    last_error: str | None  # why the last load failed, or what broke; also while an older version serves
-
-    @property
-    def taken_bytes(self) -> int | None:
-        """Of memory in all. None: not loaded."""
-        return None if self.memory_bytes is None else self.memory_bytes + self.process_bytes
-
-
-@dataclass(eq=False)
-class _Resident:
-    """A loaded version. It is closed by whoever makes it both retired and unused, which happens once."""
-
-    spec: ModelSpec
-    engine: Any
-    memory_bytes: int
-    loaded_at: float
-    last_used: float  # of the pool's clock
-    users: int = 0
-    retired: bool = False  # takes no new users
-
-    def process_bytes(self) -> int:
-        told = getattr(self.engine, "process_bytes", None)
-        return told() if callable(told) else 0
 
 
 @dataclass(eq=False)
@@ -76,7 +36,7 @@ class _Model:
     """A name under which one version serves."""
 
     spec: ModelSpec
-    resident: _Resident | None = None
+    resident: Resident | None = None
     loading: Future[None] | None = None
     waiters: int = 0  # for its load, or its replacement's; meanwhile it is not freed for room
     error: str | None = None
@@ -99,14 +59,12 @@ class ModelPool:
         retry_after_failure_seconds: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.memory_budget_bytes = dict(memory_budget_bytes or {})
+        self._room = Room(memory_budget_bytes or {})
         self.idle_seconds = idle_seconds
         self.retry_after_failure_seconds = retry_after_failure_seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._models: dict[str, _Model] = {}
-        self._residents: list[_Resident] = []  # all that hold memory: serving, and retired until their last user left
-        self._reserved: list[ModelSpec] = []  # being loaded
         self._closed = threading.Event()
         self._sweeper: threading.Thread | None = None
 
@@ -143,7 +101,15 @@ class ModelPool:
     def memory_bytes(self) -> dict[str, int]:
         """What loaded models take, by device; versions that are on their way out count while they are used."""
         with self._lock:
-            return {r.spec.device: self._used(r.spec.device) for r in self._residents}
+            return self._room.taken()
+
+    @property
+    def memory_budget_bytes(self) -> dict[str, int]:
+        return self._room.budget_bytes
+
+    @memory_budget_bytes.setter
+    def memory_budget_bytes(self, budget: Mapping[str, int]) -> None:
+        self._room.budget_bytes = dict(budget)
 
     # ── Using them ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -220,10 +186,9 @@ class ModelPool:
             return ()
         with self._lock:
             since = self._clock() - self.idle_seconds
-            idle = [model for model in self._evictable() if model.resident.last_used <= since]  # type: ignore[union-attr]
-            unused = [resident for model in idle for resident in self._retire(model)]
+            unused = self._evict([resident for resident in self._unused() if resident.last_used <= since])
         self._close(unused, reason="idle")
-        return tuple(model.spec.id for model in idle)
+        return tuple(resident.spec.id for resident in unused)
 
     def close(self) -> None:
         """Frees everything; what is in use, when its last user leaves. No model can be acquired any more."""
@@ -265,7 +230,7 @@ class ModelPool:
             raise errors.UnknownModel(f"There is no model {model_id!r}.", param="model")
         return model
 
-    def _take(self, model_id: str, cancel: threading.Event | None, timeout: float | None) -> _Resident:
+    def _take(self, model_id: str, cancel: threading.Event | None, timeout: float | None) -> Resident:
         deadline = None if timeout is None else time.monotonic() + timeout
         waited_for: _Model | None = None
         while True:
@@ -288,7 +253,7 @@ class ModelPool:
                     model.waiters -= 1
                 raise
 
-    def _give_back(self, resident: _Resident) -> None:
+    def _give_back(self, resident: Resident) -> None:
         with self._lock:
             resident.users -= 1
             resident.last_used = self._clock()
@@ -296,7 +261,7 @@ class ModelPool:
         if last:  # in a thread, because the request that happened to be the last need not wait for it
             threading.Thread(target=self._close, args=([resident],), name="model-close", daemon=True).start()
 
-    def _retire(self, model: _Model) -> list[_Resident]:
+    def _retire(self, model: _Model) -> list[Resident]:
         """Under the lock. What the caller has to close: the model's engine, unless someone still uses it."""
         resident, model.resident = model.resident, None
         if resident is None:
@@ -304,7 +269,7 @@ class ModelPool:
         resident.retired = True
         return [] if resident.users else [resident]
 
-    def _close(self, unused: list[_Resident], *, reason: str = "removed") -> None:
+    def _close(self, unused: list[Resident], *, reason: str = "removed") -> None:
         """Not under the lock: closing takes time."""
         for resident in unused:
             observe.tell(observe.ModelFreed(resident.spec.id, resident.spec.device, reason))
@@ -314,7 +279,7 @@ class ModelPool:
                 log.exception("model did not close", extra={"model": resident.spec.id})
             resident.engine = None
             with self._lock:
-                self._residents.remove(resident)
+                self._room.leave(resident)
         if unused:
             return_memory()
 
@@ -335,7 +300,7 @@ class ModelPool:
 
     def _load_first(self, model: _Model, spec: ModelSpec, loading: Future[None]) -> None:
         failure: errors.MlError | None = None
-        resident: _Resident | None = None
+        resident: Resident | None = None
         try:
             resident = self._load(spec)
         except errors.MlError as error:
@@ -360,7 +325,7 @@ class ModelPool:
         if not isinstance(error, errors.EngineUnavailable):  # no room now may be room in a moment
             model.retry_at = self._clock() + self.retry_after_failure_seconds
 
-    def _load(self, spec: ModelSpec) -> _Resident:
+    def _load(self, spec: ModelSpec) -> Resident:
         """Makes room and loads. Raises `MlError` only."""
         started = time.perf_counter()
         try:
@@ -368,11 +333,9 @@ class ModelPool:
         except errors.MlError as error:
             observe.tell(observe.ModelLoadFailed(spec.id, error.code))
             raise
-        resident = _Resident(spec, engine, memory_bytes, time.time(), self._clock())
+        resident = Resident(spec, engine, memory_bytes, time.time(), self._clock())
         with self._lock:
-            self._reserved.remove(spec)
-            self._residents.append(resident)
-            surplus = self._trim(resident)
+            surplus = self._evict(self._room.fill(resident, self._unused()))
             self._start_sweeper()
         self._close(surplus, reason="room")
         observe.tell(observe.ModelLoaded(spec.id, spec.device, resident.memory_bytes, time.perf_counter() - started))
@@ -381,64 +344,26 @@ class ModelPool:
 
     def _load_in_room(self, spec: ModelSpec) -> tuple[Any, int]:
         with self._lock:
-            evicted = self._reserve(spec)
+            evicted = self._evict(self._room.reserve(spec, self._unused()))
         try:
             self._close(evicted, reason="room")
             return load_measured(spec)
         except BaseException:
             with self._lock:
-                self._reserved.remove(spec)
+                self._room.give_up(spec)
             raise
 
-    # ── Room ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _limit(self, device: str) -> float:
-        return self.memory_budget_bytes.get(
-            device, self.memory_budget_bytes.get(devices.memory_kind(device), float("inf"))
-        )
-
-    def _used(self, device: str) -> int:
-        """What is being closed counts no more: whoever retired it waits for that before he loads."""
-        held = sum(r.memory_bytes for r in self._residents if r.spec.device == device and (r.users or not r.retired))
-        return held + sum(spec.estimated_bytes for spec in self._reserved if spec.device == device)
-
-    def _evictable(self) -> list[_Model]:
-        """Loaded models that nobody uses or waits for, the least recently used first."""
-        idle = [
-            model
+    def _unused(self) -> list[Resident]:
+        """Under the lock. What nobody uses or waits for, and so may be freed."""
+        return [
+            model.resident
             for model in self._models.values()
             if model.resident is not None and not (model.resident.users or model.waiters or model.resident.spec.pinned)
         ]
-        return sorted(idle, key=lambda model: model.resident.last_used)  # type: ignore[union-attr]
 
-    def _reserve(self, spec: ModelSpec) -> list[_Resident]:
-        """Under the lock: takes the room that `spec` needs, and returns what has to be closed for it first."""
-        excess = self._used(spec.device) + spec.estimated_bytes - self._limit(spec.device)
-        victims = self._victims(spec.device, excess)
-        freed = sum(model.resident.memory_bytes for model in victims if model.resident is not None)
-        if excess > freed:
-            raise errors.EngineUnavailable(
-                f"{spec.id} needs {spec.estimated_bytes / 1e6:,.0f} MB of {spec.device} memory; "
-                f"{excess / 1e6:,.0f} MB of that are in use by other models."
-            )
-        self._reserved.append(spec)
-        return [resident for model in victims for resident in self._retire(model)]
-
-    def _trim(self, newest: _Resident) -> list[_Resident]:
-        """Under the lock: a model turned out larger than estimated, so others have to go, as far as they can."""
-        device = newest.spec.device
-        victims = self._victims(device, self._used(device) - self._limit(device))
-        return [resident for model in victims for resident in self._retire(model)]
-
-    def _victims(self, device: str, excess: float) -> list[_Model]:
-        victims: list[_Model] = []
-        for model in self._evictable():
-            if excess <= 0:
-                break
-            if model.resident is not None and model.resident.spec.device == device:
-                excess -= model.resident.memory_bytes
-                victims.append(model)
-        return victims
+    def _evict(self, unused: list[Resident]) -> list[Resident]:
+        """Under the lock. What the caller has to close."""
+        return [resident for each in unused for resident in self._retire(self._models[each.spec.id])]
 
     # ── Idle models ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -32,6 +32,35 @@ class Caller:
     weight: float = 1.0  # the tenant's share of a busy engine, relative to the others'
 
 
+# ── Models ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+Status = Literal["registered", "loading", "ready", "failed"]
+"""Of a model in this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """A model as it is now. `users`, `memory_bytes` and `loaded_at` are the serving version's."""
+
+    id: str
+    task: str
+    name: str
+    version: str
+    engine: str
+    status: Status
+    device: str
+    memory_bytes: int | None  # None: not loaded
+    process_bytes: int  # beside that, of the engine's processes, which come and go with the load
+    loaded_at: float | None  # seconds since the epoch; None: not loaded
+    users: int
+    last_error: str | None  # why the last load failed, or what broke; also while an older version serves
+
+    @property
+    def taken_bytes(self) -> int | None:
+        """Of memory in all. None: not loaded."""
+        return None if self.memory_bytes is None else self.memory_bytes + self.process_bytes
+
+
 # ── Speech out ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 MOST_VOICE_CHARACTERS = 255
