@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -108,13 +109,21 @@ def test_weights_are_parts_of_a_whole(name: str, shares: tuple[float, float] | N
         f"{ANA}(2+ben",
         "+".join([ANA, *["ben"] * 8]),
         f"{ANA}+tiny-kitten:ana",
-        "+".join([f"{ANA}(123456.123456)"] * 4),
     ],
 )  # fmt: skip
 def test_refuses_weights_and_parts(name: str) -> None:
     with pytest.raises(errors.VoiceMixInvalid) as refused:
         ml.tts.resolve(SynthesisOptions(voice=name))
     assert refused.value.param == "voice"
+
+
+def test_a_name_has_room_for_four_own_voices_but_has_an_end() -> None:
+    long = [str(uuid.uuid4()) for _ in range(4)]
+    own = tuple(adapted(voice_id, DEEP) for voice_id in long)
+    name = "+".join(f"{voice_id}@en-us(123456.123456)" for voice_id in long)
+    assert ml.tts.resolve(SynthesisOptions(voice=name, own_voices=own)).id == name
+    with pytest.raises(errors.VoiceMixInvalid, match="255 characters"):
+        ml.tts.resolve(SynthesisOptions(voice=f"{name}+{long[0]}", own_voices=own))
 
 
 def test_says_whose_voices_can_be_mixed() -> None:
