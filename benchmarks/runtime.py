@@ -26,7 +26,7 @@ from ml.residency import ModelPool, ModelSpec
 from ml.stt import recognition
 from ml.stt.engines.base import EngineCapabilities, Window
 from ml.tts import registry as voices
-from ml.tts.registry import SpeechRequest
+from ml.tts.engines.base import SpeechRequest
 from ml.tts.script import Run, Style, Utterance
 from ml.types import Caller, SynthesisOptions, TranscriptionOptions
 from tests.ml.stt_support import owned_clips
@@ -110,8 +110,8 @@ def measure_latency():
     with runtime.pool.acquire("tts/espeak-ng") as engine:
         compare(
             "espeak-ng, a sentence",
-            lambda: engine.speak(utterance),
-            lambda: voices.speak(SpeechRequest(utterance, 1.0, 0.0), voice=voice, caller=Caller("a")),
+            lambda: engine.speak(SpeechRequest(utterance)),
+            lambda: voices.speak(SpeechRequest(utterance), voice=voice, caller=Caller("a")),
             300,
         )
     shortest = min(owned_clips(), key=lambda clip: clip.duration_seconds)

@@ -16,7 +16,7 @@ from ml.tts import delivery, languages, own, registry, scripts, ssml, timing
 from ml.tts import text as plain
 from ml.tts.edges import trimmed
 from ml.tts.engines import espeak
-from ml.tts.engines.base import SynthesizerCapabilities
+from ml.tts.engines.base import SpeechRequest, SynthesizerCapabilities
 from ml.tts.listening import Listener
 from ml.tts.script import Mark, Pause, Run, Style, Utterance
 from ml.tts.sentences import Item, Part, utterances
@@ -338,7 +338,7 @@ def speak_utterance(
         utterance = delivery.normalised(utterance, voice)
 
     def native(part: Utterance, speed: float, pitch: float) -> Sound:
-        request = registry.SpeechRequest(part, speed, pitch, likeness, timed=timed)
+        request = SpeechRequest(part, speed, pitch, likeness, timed=timed)
         return registry.speak(request, voice=voice, caller=caller, cancel=cancel)
 
     if capabilities.ssml:

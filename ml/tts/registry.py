@@ -17,7 +17,7 @@ from ml.artifacts import ModelFolder
 from ml.residency import ModelSpec, ModelState
 from ml.tts import languages
 from ml.tts.engines import base, espeak
-from ml.tts.engines.base import Likeness, SynthesizerCapabilities
+from ml.tts.engines.base import SpeechRequest, SynthesizerCapabilities
 from ml.tts.script import Run, Style, Utterance
 from ml.tts.timing import Sound
 from ml.types import Caller, Voice
@@ -42,17 +42,6 @@ class ModelInfo:
     def id(self) -> str:
         """In the pool and the batcher; the same for all versions."""
         return runtime.model_id(TASK, self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechRequest:
-    """What the batcher carries: the arguments of `Synthesizer.speak`."""
-
-    utterance: Utterance
-    speed: float  # times normal
-    pitch: float  # semitones
-    likeness: Likeness | None = None
-    timed: bool = False  # tell when each word is said, where the engine can
 
 
 _infos: dict[str, ModelInfo] = {}
@@ -227,7 +216,7 @@ def speak(request: SpeechRequest, *, voice: Voice, caller: Caller, cancel: threa
         caller=caller,
         cancel=cancel,
         cost=_characters,
-        probe=lambda: SpeechRequest(Utterance((Run("a", Style(voice.id)),)), 1.0, 0.0),
+        probe=lambda: SpeechRequest(Utterance((Run("a", Style(voice.id)),))),
     )
     return next(results)
 
@@ -239,14 +228,9 @@ def speak_batch(engine: Any, requests: Sequence[SpeechRequest], cancel: threadin
 
 def _speak(engine: Any, request: SpeechRequest, cancel: threading.Event | None) -> Sound:
     if request.timed and engine.capabilities.word_times:
-        sound: Sound = engine.speak_timed(
-            request.utterance, speed=request.speed, pitch=request.pitch, cancel=cancel, likeness=request.likeness
-        )
+        sound: Sound = engine.speak_timed(request, cancel=cancel)
         return sound
-    samples = engine.speak(
-        request.utterance, speed=request.speed, pitch=request.pitch, cancel=cancel, likeness=request.likeness
-    )
-    return Sound(samples)
+    return Sound(engine.speak(request, cancel=cancel))
 
 
 def _characters(request: SpeechRequest) -> float:

@@ -6,6 +6,7 @@ import pytest
 import ml.tts
 from ml.tts import timing
 from ml.tts.engines import espeak
+from ml.tts.engines.base import SpeechRequest
 from ml.tts.script import Run, Style, Utterance
 from ml.types import SynthesisOptions
 from tests.ml import ssml_conformance as conformance
@@ -63,7 +64,7 @@ def test_estimates_are_near_what_an_engine_tells():
     far = []
     for text in ("The birch canoe slid on the smooth planks.", "Four hours of steady work faced us, and no more."):
         utterance = Utterance((Run(text, Style("espeak:en-us")),))
-        told = espeak.speak_timed(utterance, speed=1.0, pitch=0.0, cancel=None)
+        told = espeak.Espeak().speak_timed(SpeechRequest(utterance))
         guessed = timing.estimate(told.samples, 22050, timing.weigh(utterance))
         assert [word.span for word in guessed] == [word.span for word in told.words]
         far += [abs(one.start - other.start) for one, other in zip(guessed, told.words, strict=True)]

@@ -10,6 +10,7 @@ import pytest
 
 from ml import engines, errors
 from ml.tts.engines import base, coqui
+from ml.tts.engines.base import SpeechRequest
 from ml.tts.script import Run, Style, Utterance
 from tests.ml import tiny_voices
 
@@ -19,8 +20,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # coqui-tts and transformers 
 TEXT = "Hello there, how are you?"
 
 
-def say(text, voice):
-    return Utterance((Run(text, Style(voice)),))
+def say(text, voice, **how):
+    return SpeechRequest(Utterance((Run(text, Style(voice)),)), **how)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_speaks_between_two_speakers(mixing):
     ana, ben = (mixing.speak(say(TEXT, f"tiny-vits:{name}")).astype(int) for name in ("ana", "ben"))
 
     def mixed(*parts):
-        return mixing.speak(say(TEXT, "tiny-vits:ana"), likeness=mixture(*parts)).astype(int)
+        return mixing.speak(say(TEXT, "tiny-vits:ana", likeness=mixture(*parts))).astype(int)
 
     assert np.abs(mixed((1.0, "ana")) - ana).max() <= 1
     assert np.abs(mixed((1.0, "ben")) - ben).max() <= 1
@@ -142,7 +143,7 @@ def test_mixes_where_the_configuration_tells_of_several_speakers(vits, copy, xtt
 
 
 def test_speed_is_the_engines_own(engine):
-    normal, fast = (len(engine.speak(say(TEXT, "tiny-vits:ana"), speed=speed)) for speed in (1.0, 2.0))
+    normal, fast = (len(engine.speak(say(TEXT, "tiny-vits:ana", speed=speed))) for speed in (1.0, 2.0))
     assert 0.4 < fast / normal < 0.7
 
 
@@ -159,12 +160,12 @@ def test_thirty_two_overlapping_calls_do_not_mix(engine):
         (f"This is number {number}.", "tiny-vits:ana" if number % 2 else "tiny-vits:ben", 1 + number % 3 / 2)
         for number in range(32)
     ]
-    alone = [engine.speak(say(text, voice), speed=speed).tobytes() for text, voice, speed in jobs]
+    alone = [engine.speak(say(text, voice, speed=speed)).tobytes() for text, voice, speed in jobs]
     together_at = threading.Barrier(32)
 
     def speak(job):
         together_at.wait(30)
-        return engine.speak(say(job[0], job[1]), speed=job[2]).tobytes()
+        return engine.speak(say(job[0], job[1], speed=job[2])).tobytes()
 
     with ThreadPoolExecutor(32) as threads:
         assert list(threads.map(speak, jobs)) == alone
@@ -300,10 +301,10 @@ def test_xtts_speaks_with_stored_and_with_given_latents(xtts, cloner):
     assert heard.embedding.shape == (1, 512, 1)
     assert heard.conditioning.shape[0] == 1
     assert heard.conditioning.shape[2] == 64
-    cloned = loaded.speak(say("Hello.", "tiny-xtts:ana"), likeness=heard)
+    cloned = loaded.speak(say("Hello.", "tiny-xtts:ana", likeness=heard))
     assert not np.array_equal(cloned, ana)
     with ThreadPoolExecutor(2) as threads:  # not mixed, and the same as before
-        calls = [threads.submit(loaded.speak, say("Hello.", "tiny-xtts:ana"), likeness=who) for who in (None, heard)]
+        calls = [threads.submit(loaded.speak, say("Hello.", "tiny-xtts:ana", likeness=who)) for who in (None, heard)]
         assert [np.array_equal(call.result(), made) for call, made in zip(calls, (ana, cloned), strict=True)] == [
             True,
             True,
@@ -326,7 +327,7 @@ def test_xtts_speaks_between_its_speakers_and_those_it_heard(cloner):
     assert np.allclose(between.embedding, 0.25 * ana.embedding + 0.75 * ben.embedding, atol=1e-6)
     assert np.allclose(between.conditioning, 0.25 * ana.conditioning + 0.75 * ben.conditioning, atol=1e-6)
     plain, alone, mixed, with_own = (
-        cloner.speak(say("Hello.", "tiny-xtts:ana"), likeness=likeness)
+        cloner.speak(say("Hello.", "tiny-xtts:ana", likeness=likeness))
         for likeness in (
             None,
             mixture((1.0, "ana", None)),
@@ -338,7 +339,7 @@ def test_xtts_speaks_between_its_speakers_and_those_it_heard(cloner):
     assert len({said.tobytes() for said in (plain, mixed, with_own)}) == 3
     of_another = base.SpeakerLatents(heard.conditioning[:, :1], heard.embedding)
     with pytest.raises(errors.InvalidRequest, match="different models"):
-        cloner.speak(say("Hello.", "tiny-xtts:ana"), likeness=mixture((0.5, "ana", None), (0.5, "ana", of_another)))
+        cloner.speak(say("Hello.", "tiny-xtts:ana", likeness=mixture((0.5, "ana", None), (0.5, "ana", of_another))))
 
 
 # ── GPU ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,14 +9,15 @@ import pytest
 
 from ml import engines, errors
 from ml.tts.engines import base, sherpa
+from ml.tts.engines.base import SpeechRequest
 from ml.tts.script import Run, Style, Utterance
 from tests.ml import tiny_voices
 
 TEXT = "Hello there, how are you?"
 
 
-def say(text, voice):
-    return Utterance((Run(text, Style(voice)),))
+def say(text, voice, **how):
+    return SpeechRequest(Utterance((Run(text, Style(voice)),)), **how)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +56,10 @@ def test_speaks_the_same_twice_and_otherwise_as_another_speaker(engine):
 
 def test_speed_is_the_engines_own_and_times_the_length_scale(piper, engine):
     normal = len(engine.speak(say(TEXT, "tiny-piper:ana")))
-    assert len(engine.speak(say(TEXT, "tiny-piper:ana"), speed=2.0)) < 0.7 * normal
+    assert len(engine.speak(say(TEXT, "tiny-piper:ana", speed=2.0))) < 0.7 * normal
     slow = engines.load(tiny_voices.with_settings(piper, length_scale=2.0))
     assert len(slow.speak(say(TEXT, "tiny-piper:ana"))) > 1.6 * normal
-    assert len(slow.speak(say(TEXT, "tiny-piper:ana"), speed=2.0)) == normal
+    assert len(slow.speak(say(TEXT, "tiny-piper:ana", speed=2.0))) == normal
 
 
 def test_text_without_sounds_gives_no_samples(engine):

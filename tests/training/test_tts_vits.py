@@ -32,6 +32,7 @@ TINY = {
 def voices(tmp_path_factory) -> Path:
     """Two LJSpeech-style folders, spoken by the embedded synthesiser."""
     from ml.tts.engines import espeak
+    from ml.tts.engines.base import SpeechRequest
     from ml.tts.script import Run, Style, Utterance
 
     folder = tmp_path_factory.mktemp("voices")
@@ -40,7 +41,7 @@ def voices(tmp_path_factory) -> Path:
         lines = []
         for number, text in enumerate(SENTENCES):
             said = Utterance((Run(text, Style(variant)),))
-            pcm = espeak.speak(said, speed=1.0, pitch=0.0, cancel=None)
+            pcm = espeak.Espeak().speak(SpeechRequest(said))
             soundfile.write(folder / speaker / "wavs" / f"{number}.wav", pcm, espeak.sample_rate(), subtype="PCM_16")
             lines.append(f"{number}|{text}")
         (folder / speaker / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -77,12 +78,13 @@ def run_script(raw: dict, folder: Path, *options: str) -> subprocess.CompletedPr
 
 def speak(folder: Path, voice: str) -> np.ndarray:
     from ml import engines
+    from ml.tts.engines.base import SpeechRequest
     from ml.tts.script import Run, Style, Utterance
 
     engine = engines.load(artifacts.read(folder))
     try:
         (found,) = (known.id for known in engine.voices() if known.name == voice)
-        return engine.speak(Utterance((Run("Good morning.", Style(found)),)))
+        return engine.speak(SpeechRequest(Utterance((Run("Good morning.", Style(found)),))))
     finally:
         engine.close()
 

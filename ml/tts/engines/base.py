@@ -114,6 +114,17 @@ Likeness = SpeakerLatents | Reference | Adaptation | Mixture
 """What makes a voice of a model sound like somebody."""
 
 
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """A sentence, and how it is to be said."""
+
+    utterance: Utterance
+    speed: float = 1.0  # times normal
+    pitch: float = 0.0  # semitones up
+    likeness: Likeness | None = None  # of a kind that the engine's capabilities promise
+    timed: bool = False  # tell when each word is said, where the engine can
+
+
 @runtime_checkable
 class Synthesizer(Protocol):
     """A loaded engine. Safe to call from several threads; calls that overlap do not influence one another."""
@@ -125,21 +136,12 @@ class Synthesizer(Protocol):
         """The default one first."""
         ...
 
-    def speak(
-        self,
-        utterance: Utterance,
-        *,
-        speed: float = 1.0,
-        pitch: float = 0.0,
-        cancel: threading.Event | None = None,
-        likeness: Likeness | None = None,
-    ) -> PcmSamples:
+    def speak(self, request: SpeechRequest, *, cancel: threading.Event | None = None) -> PcmSamples:
         """Speaks a sentence: shape (samples,), int16, at the engine's rate; empty where it has no sounds for it.
 
         Without the capability `ssml` the utterance is one run of plain text, or with `phonemes` several of which some
-        have `style.ipa`; `pause` is not looked at, and speed (times normal) or pitch (semitones) are only given where
-        the engine changes them itself. `likeness` is of a kind that the capabilities promise.
-        Raises `EngineFailed`, `EngineUnavailable` or `Cancelled`.
+        have `style.ipa`; `pause` is not looked at, and a speed or pitch is only asked for where the engine changes them
+        itself. Raises `EngineFailed`, `EngineUnavailable` or `Cancelled`.
         """
         ...
 
@@ -151,15 +153,7 @@ class Synthesizer(Protocol):
 class TimingSynthesizer(Synthesizer, Protocol):
     """An engine with the capability `word_times`."""
 
-    def speak_timed(
-        self,
-        utterance: Utterance,
-        *,
-        speed: float = 1.0,
-        pitch: float = 0.0,
-        cancel: threading.Event | None = None,
-        likeness: Likeness | None = None,
-    ) -> Sound:
+    def speak_timed(self, request: SpeechRequest, *, cancel: threading.Event | None = None) -> Sound:
         """As `speak`, with the times of the words in the utterance's text."""
         ...
 

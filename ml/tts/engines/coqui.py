@@ -25,7 +25,7 @@ from ml import devices, errors
 from ml.artifacts import ModelFolder, ModelManifest
 from ml.tts import languages
 from ml.tts.engines import base, espeak
-from ml.tts.engines.base import Likeness, Mixture, Speaker, SynthesizerCapabilities, voices
+from ml.tts.engines.base import Mixture, Speaker, SpeechRequest, SynthesizerCapabilities, voices
 from ml.tts.engines.turns import Turns
 from ml.tts.script import Utterance
 from ml.types import PcmSamples, Voice
@@ -247,27 +247,20 @@ class CoquiVits(CoquiModel):
         self._model = self._placed(model)
         self._conditions = {name: self._condition(speaker) for name, speaker in self._speakers.items()}
 
-    def speak(
-        self,
-        utterance: Utterance,
-        *,
-        speed: float = 1.0,
-        pitch: float = 0.0,
-        cancel: threading.Event | None = None,
-        likeness: Likeness | None = None,
-    ) -> PcmSamples:
+    def speak(self, request: SpeechRequest, *, cancel: threading.Event | None = None) -> PcmSamples:
         import torch
 
-        if pitch or not (likeness is None or isinstance(likeness, Mixture)):
+        likeness = request.likeness
+        if request.pitch or not (likeness is None or isinstance(likeness, Mixture)):
             raise errors.InvalidRequest("This model clones no voices and changes no pitch.", param="voice")
-        voice = self._speakers[utterance.voice].voice
+        voice = self._speakers[request.utterance.voice].voice
         condition = self._conditions[voice.id] if likeness is None else self._mixed(voice, likeness)
-        ids = self._ids(utterance, voice)
+        ids = self._ids(request.utterance, voice)
         if not ids:
             return np.zeros(0, dtype=np.int16)
         with self._call(cancel):
             tokens = torch.tensor([ids], device=self._device)
-            self._model.length_scale = self._length_scale / min(FASTEST, max(SLOWEST, speed))
+            self._model.length_scale = self._length_scale / min(FASTEST, max(SLOWEST, request.speed))
             made = self._model.inference(tokens, {**condition, "x_lengths": None, "durations": None})
             samples = made["model_outputs"][0, 0].float().cpu().numpy()
         return base.to_pcm(samples)

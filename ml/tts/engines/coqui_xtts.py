@@ -12,9 +12,8 @@ from ml import errors
 from ml.artifacts import ModelFolder
 from ml.tts import languages
 from ml.tts.engines import base
-from ml.tts.engines.base import Likeness, Mixture, SpeakerLatents
+from ml.tts.engines.base import Likeness, Mixture, SpeakerLatents, SpeechRequest
 from ml.tts.engines.coqui import FASTEST, SLOWEST, CoquiModel
-from ml.tts.script import Utterance
 from ml.types import PcmSamples, Samples, Voice
 
 _SHORTEST_SECONDS = 0.33  # of a recording to hear a voice in; less is ignored by XTTS
@@ -42,23 +41,15 @@ class CoquiXtts(CoquiModel):
         self._latents = self._known_latents(folder)
         self._names = {voice.id: self._language(voice) for voice in self.voices()}
 
-    def speak(
-        self,
-        utterance: Utterance,
-        *,
-        speed: float = 1.0,
-        pitch: float = 0.0,
-        cancel: threading.Event | None = None,
-        likeness: Likeness | None = None,
-    ) -> PcmSamples:
-        if pitch:
+    def speak(self, request: SpeechRequest, *, cancel: threading.Event | None = None) -> PcmSamples:
+        if request.pitch:
             raise errors.InvalidRequest("This model changes no pitch.", param="pitch")
-        voice_id = utterance.voice
-        heard = self._heard(voice_id, likeness)
-        rate = min(FASTEST, max(SLOWEST, speed))
+        voice_id = request.utterance.voice
+        heard = self._heard(voice_id, request.likeness)
+        rate = min(FASTEST, max(SLOWEST, request.speed))
         parts = [
             self._infer(piece, self._names[voice_id], heard, rate, cancel)
-            for piece in self._pieces(utterance.text, self._names[voice_id])
+            for piece in self._pieces(request.utterance.text, self._names[voice_id])
         ]
         return base.to_pcm(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int16)
 

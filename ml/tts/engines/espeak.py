@@ -23,7 +23,7 @@ from ml import errors
 from ml.tts import languages
 from ml.tts import text as plain
 from ml.tts.engines import espeak_request, timbre
-from ml.tts.engines.base import Adaptation, Gender, Likeness, SynthesizerCapabilities
+from ml.tts.engines.base import Adaptation, Gender, SpeechRequest, SynthesizerCapabilities
 from ml.tts.engines.espeak_process import SAMPLE_RATE
 from ml.tts.engines.turns import Turns
 from ml.tts.script import Utterance
@@ -94,62 +94,31 @@ def for_language(tag: str) -> Voice | None:
     return None
 
 
-def speak(
-    utterance: Utterance,
-    *,
-    speed: float,
-    pitch: float,
-    cancel: threading.Event | None,
-    adaptation: Adaptation | None = None,
-) -> PcmSamples:
-    """Speaks a sentence: shape (samples,), int16, `sample_rate()`; maybe empty, where the voice has no sounds for it.
-
-    speed: times the normal rate; pitch: semitones. Raises `EngineFailed`, `EngineUnavailable` or `Cancelled`.
-    """
-    pcm = _call("speak", _adapted(utterance, speed, pitch, adaptation), cancel)
-    return _sounding(pcm, adaptation)
-
-
-def speak_timed(
-    utterance: Utterance,
-    *,
-    speed: float,
-    pitch: float,
-    cancel: threading.Event | None,
-    adaptation: Adaptation | None = None,
-) -> Sound:
-    """As `speak`, with the times of the words."""
-    spans: list[espeak_request.Marked] = []
-    request = _adapted(utterance, speed, pitch, adaptation, spans)
-    pcm, words, ends = _call("speak_timed", request, cancel)
-    events = [(espeak_request.source_of(position, spans), sample / SAMPLE_RATE) for position, sample in words]
-    timed = from_events(utterance.source, events, [sample / SAMPLE_RATE for sample in ends])
-    return Sound(_sounding(pcm, adaptation), timed)
-
-
 def _call(method: str, request: dict[str, Any], cancel: threading.Event | None) -> Any:
     pool = _pool()
     with _turns().turn(cancel):
         return pool.call(method, request, cancel=cancel, timeout_seconds=_CALL_SECONDS, repeatable=True)
 
 
-def _adapted(
-    utterance: Utterance,
-    speed: float,
-    pitch: float,
-    adaptation: Adaptation | None,
-    spans: list[espeak_request.Marked] | None = None,
-) -> dict[str, Any]:
-    voice, speed = _file(utterance.runs[0].style.voice), speed * (adaptation.speed if adaptation else 1.0)
-    request = espeak_request.request(utterance, voice, speed, pitch, spans)
+def _native_request(request: SpeechRequest, spans: list[espeak_request.Marked] | None = None) -> dict[str, Any]:
+    adaptation = _adaptation(request)
+    voice = _file(request.utterance.runs[0].style.voice)
+    speed = request.speed * (adaptation.speed if adaptation else 1.0)
+    made = espeak_request.request(request.utterance, voice, speed, request.pitch, spans)
     if adaptation is not None:
-        request.update(variant=timbre.variant(adaptation), home=_home_of_variants())
-    return request
+        made.update(variant=timbre.variant(adaptation), home=_home_of_variants())
+    return made
 
 
 def _sounding(pcm: bytes, adaptation: Adaptation | None) -> PcmSamples:
     samples = np.frombuffer(pcm, dtype=np.int16)
     return samples if adaptation is None else timbre.equalise(samples, SAMPLE_RATE, adaptation.equaliser_db)
+
+
+def _adaptation(request: SpeechRequest) -> Adaptation | None:
+    if not (request.likeness is None or isinstance(request.likeness, Adaptation)):
+        raise errors.InvalidRequest("espeak-ng does not clone voices.", param="voice")
+    return request.likeness
 
 
 # ── What neural engines borrow ──────────────────────────────────────────────────────────────────────────────────────
@@ -261,39 +230,22 @@ class Espeak:
     def voices(self) -> tuple[Voice, ...]:
         return voices()
 
-    def speak(
-        self,
-        utterance: Utterance,
-        *,
-        speed: float = 1.0,
-        pitch: float = 0.0,
-        cancel: threading.Event | None = None,
-        likeness: Likeness | None = None,
-    ) -> PcmSamples:
-        return speak(utterance, speed=speed, pitch=pitch, cancel=cancel, adaptation=_adaptation(likeness))
+    def speak(self, request: SpeechRequest, *, cancel: threading.Event | None = None) -> PcmSamples:
+        pcm = _call("speak", _native_request(request), cancel)
+        return _sounding(pcm, _adaptation(request))
 
-    def speak_timed(
-        self,
-        utterance: Utterance,
-        *,
-        speed: float = 1.0,
-        pitch: float = 0.0,
-        cancel: threading.Event | None = None,
-        likeness: Likeness | None = None,
-    ) -> Sound:
-        return speak_timed(utterance, speed=speed, pitch=pitch, cancel=cancel, adaptation=_adaptation(likeness))
+    def speak_timed(self, request: SpeechRequest, *, cancel: threading.Event | None = None) -> Sound:
+        spans: list[espeak_request.Marked] = []
+        pcm, words, ends = _call("speak_timed", _native_request(request, spans), cancel)
+        events = [(espeak_request.source_of(position, spans), sample / SAMPLE_RATE) for position, sample in words]
+        timed = from_events(request.utterance.source, events, [sample / SAMPLE_RATE for sample in ends])
+        return Sound(_sounding(pcm, _adaptation(request)), timed)
 
     def process_bytes(self) -> int:
         return _pool().memory_bytes()
 
     def close(self) -> None:
         """Its processes are shared and stay."""
-
-
-def _adaptation(likeness: Likeness | None) -> Adaptation | None:
-    if not (likeness is None or isinstance(likeness, Adaptation)):
-        raise errors.InvalidRequest("espeak-ng does not clone voices.", param="voice")
-    return likeness
 
 
 @functools.cache

@@ -25,9 +25,8 @@ from ml import devices, errors
 from ml.artifacts import ModelFolder, ModelManifest
 from ml.tts import languages
 from ml.tts.engines import base, espeak
-from ml.tts.engines.base import Likeness, Reference, SynthesizerCapabilities, voices
+from ml.tts.engines.base import Reference, SpeechRequest, SynthesizerCapabilities, voices
 from ml.tts.engines.turns import Turns
-from ml.tts.script import Utterance
 from ml.types import PcmSamples, Samples, Voice
 from ml.workers import WorkerPool
 
@@ -141,23 +140,15 @@ class SherpaSynthesizer:
     def voices(self) -> tuple[Voice, ...]:
         return tuple(speaker.voice for speaker in self._speakers.values())
 
-    def speak(
-        self,
-        utterance: Utterance,
-        *,
-        speed: float = 1.0,
-        pitch: float = 0.0,
-        cancel: threading.Event | None = None,
-        likeness: Likeness | None = None,
-    ) -> PcmSamples:
-        heard = self._reference if likeness is None else likeness
-        if pitch or not (heard is None or isinstance(heard, Reference)) or (heard and self._reference is None):
+    def speak(self, request: SpeechRequest, *, cancel: threading.Event | None = None) -> PcmSamples:
+        heard = self._reference if request.likeness is None else request.likeness
+        if request.pitch or not (heard is None or isinstance(heard, Reference)) or (heard and self._reference is None):
             raise errors.InvalidRequest("This model clones no voices and changes no pitch.", param="voice")
-        request = self._request(utterance, speed, cancel)
-        if request is None:
+        native = self._native_request(request, cancel)
+        if native is None:
             return np.zeros(0, dtype=np.int16)
         with self._turns.turn(cancel):
-            return self._generate(replace(request, reference=heard, steps=self._steps), cancel)
+            return self._generate(replace(native, reference=heard, steps=self._steps), cancel)
 
     def learn(
         self, samples: Samples, sample_rate: int, *, text: str = "", cancel: threading.Event | None = None
@@ -174,16 +165,16 @@ class SherpaSynthesizer:
         while not self._idle.empty():
             self._idle.get()
 
-    def _request(self, utterance: Utterance, speed: float, cancel: threading.Event | None) -> _Request | None:
-        voice_id = utterance.voice
+    def _native_request(self, request: SpeechRequest, cancel: threading.Event | None) -> _Request | None:
+        utterance, voice_id = request.utterance, request.utterance.voice
         key = self._speakers[voice_id].key
         # With a speed of 1 the library takes the length scale of its configuration, else only the speed.
-        native = min(_FASTEST, max(_SLOWEST, speed)) / self._length_scale
+        speed = min(_FASTEST, max(_SLOWEST, request.speed)) / self._length_scale
         phonemes = self._phonemes.get(voice_id)
         if phonemes is None:
-            return _Request(utterance.text, [], int(key), native)
+            return _Request(utterance.text, [], int(key), speed)
         ipa = unicodedata.normalize("NFD", espeak.phonemize_runs(utterance, phonemes, cancel=cancel))
-        return _Request("", [[ord(symbol) for symbol in ipa]], int(key), native) if ipa.strip() else None
+        return _Request("", [[ord(symbol) for symbol in ipa]], int(key), speed) if ipa.strip() else None
 
     def _generate(self, request: _Request, cancel: threading.Event | None) -> PcmSamples:
         native = self._idle.get()
