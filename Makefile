@@ -8,7 +8,10 @@ TEST_PROCESSES ?= 3
 # Files of checksums and examples, which look like secrets. A single line is excepted by `pragma: allowlist secret` in it.
 NO_SECRETS := '^(static/vendor/|scripts/vendor.py|models_registry/catalogue.json|training/.*/model.json|.*\.env\.example$$)'
 
-.PHONY: run test test-gpu check check-style check-types check-safety audit format vendor clean
+# What one process has compiled, the next one need not compile again, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: run test test-gpu check check-style check-types check-safety check-tests audit format vendor clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve
@@ -22,7 +25,7 @@ test: $(VENV)/.installed-dev
 test-gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m gpu $(PYTEST_ARGS)
 
-check: check-style check-types check-safety
+check: check-style check-types check-safety check-tests
 
 check-style: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -34,6 +37,10 @@ check-types: $(VENV)/.installed-dev
 check-safety: $(VENV)/.installed-dev
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml .
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --disable-plugin KeywordDetector --exclude-files $(NO_SECRETS)
+
+# All tests can be imported. It also compiles what they import, which their processes would do at the same time, each.
+check-tests: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest --collect-only -qqq > $(VENV)/collected || { cat $(VENV)/collected; exit 1; }
 
 # Known vulnerabilities of the pinned packages; needs the network.
 audit: $(VENV)/.installed-dev
@@ -58,6 +65,7 @@ $(VENV)/.installed: requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
+# Not compiling: of the many thousand files a tenth is ever imported, and compiled then.
 $(VENV)/.installed-dev: requirements.txt requirements-torch.txt requirements-dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-dev.txt
 	@touch $@ $(VENV)/.installed

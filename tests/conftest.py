@@ -35,6 +35,7 @@ def pytest_collection_finish() -> None:
     some million objects of pytest's and of what was imported: half of the suite's own processor time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

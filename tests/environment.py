@@ -7,11 +7,15 @@ TEST_DATABASE_URL runs them on another PostgreSQL.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+# Until `conftest.pytest_collection_finish`: what imports and collecting make stays to the end.
+gc.disable()
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "platform")]

@@ -110,10 +110,12 @@ def _relay(client: Client) -> Iterator[str]:
 
 def test_a_browser_plays_every_container(tenant: Tenant) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
+    from tests.dashboard.kit import CHROMIUM
+
     seconds = decode(tenant.key("tts").post("/tts/synthesize", json=_request("wav")).content).seconds
     options = ["--no-sandbox", "--disable-background-networking", "--autoplay-policy=no-user-gesture-required"]
     with _relay(tenant.key("tts")) as address, sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=options)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         page = browser.new_page()
         page.goto(address)
         played = {name: page.evaluate(_PLAY, f"{address}/{name}") for name in CONTAINERS}

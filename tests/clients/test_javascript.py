@@ -98,7 +98,7 @@ def example(environment: dict[str, str]) -> Iterator[str]:
 @pytest.fixture
 def page(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium here: apt install chromium, or set CHROMIUM")
+        pytest.skip("no Chromium here: apt install chromium-headless-shell, or set CHROMIUM")
     (tmp_path / "voice.wav").write_bytes(wav(pcm_of(CLIP) / 32768))
     microphone = f"--use-file-for-fake-audio-capture={tmp_path / 'voice.wav'}%noloop"
     problems: list[str] = []

@@ -15,7 +15,7 @@ from tests.dashboard.kit import ARGUMENTS, CHROMIUM, Chromium
 @pytest.fixture(scope="module")
 def browser_process() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium here: apt install chromium, or set CHROMIUM")
+        pytest.skip("no Chromium here: apt install chromium-headless-shell, or set CHROMIUM")
     # Playwright's synchronous API keeps an event loop in this thread, where Django would refuse to query.
     before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"

