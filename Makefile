@@ -11,10 +11,13 @@ NO_SECRETS := '^(static/vendor/|scripts/vendor.py|models_registry/catalogue.json
 # What one process has compiled, the next one need not compile again, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test test-gpu check check-style check-types check-safety check-tests audit format vendor clean
+.PHONY: run install test test-gpu check check-style check-types check-safety check-tests audit format vendor clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve
+
+# Installs what the tests and checks need.
+install: $(VENV)/.installed-dev
 
 # Three processes, each with a database and a server of its own, as many tests wait most of their time. A file's tests
 # stay together, the long files come first.
