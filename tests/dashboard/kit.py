@@ -6,8 +6,8 @@
         ...
         check(page, "keys")          # accessible, light enough, nothing broken; screenshots where SCREENSHOTS says so
 
-The fixture `chromium` comes with `tests/dashboard/conftest.py`; CHROMIUM=path takes another browser than Debian's. SCREENSHOTS=folder keeps pictures of every checked page
-at 1440 and 390 pixels, light and dark.
+The fixture `chromium` comes with `tests/dashboard/conftest.py`; CHROMIUM=path takes another browser than Debian's.
+SCREENSHOTS=folder keeps pictures of every checked page at 1440 and 390 pixels, light and dark.
 """
 
 from __future__ import annotations
