@@ -135,6 +135,8 @@ def test_mixes_where_the_configuration_tells_of_several_speakers(vits, copy, xtt
     assert not coqui.mixes_voices(tiny_voices.with_settings(vits, speakers=[{"id": "ana", "speaker": "ana"}]))
     tiny_voices.broken_json(copy, "config.json", lambda config: config.pop("use_speaker_embedding"))
     assert coqui.mixes_voices(copy), "it stands in two places"
+    tiny_voices.broken_json(copy, "config.json", lambda config: config.update(model_args=["use_speaker_embedding"]))
+    assert not coqui.mixes_voices(copy)
     tiny_voices.broken_json(copy, "config.json", lambda config: config.pop("model_args"))
     assert not coqui.mixes_voices(copy)
     (copy.path / "config.json").write_text("{")

@@ -81,7 +81,7 @@ def takes_phonemes(folder: ModelFolder) -> bool:
 def mixes_voices(folder: ModelFolder) -> bool:
     """Whether the model knows its speakers by vectors of one size, so that there are some in between. Loads nothing."""
     config = _config(folder)
-    parts = (config, config.get("model_args") or {})
+    parts = [part for part in (config, config.get("model_args")) if isinstance(part, dict)]
     if folder.manifest.format == "xtts":  # else its latents are as long as the recording was
         return any(part.get("gpt_use_perceiver_resampler") is True for part in parts)
     told = any(part.get(name) is True for part in parts for name in ("use_speaker_embedding", "use_d_vector_file"))
