@@ -116,8 +116,8 @@ def error_response(error: BaseException) -> Response | None:
         case MlError():
             answer = _response(error.status, error.code, error.message, error.param)
         case drf.ValidationError():
-            param, message, code = next(_flatten(error.get_full_details()))
-            answer = _response(400, f"parameter_{code}" if param else code, message, param)
+            first = first_problem(error)
+            answer = _response(first.status, first.code, first.message, first.param)
         case drf.Throttled():
             wait = int(getattr(error, "wait", None) or 1)
             answer = _response(429, "rate_limited", f"Too many requests; try again in {wait} s.", None, wait)
@@ -173,6 +173,12 @@ def _response(
     if status in (429, 503) or retry_after_seconds:
         headers["Retry-After"] = str(retry_after_seconds or 2)
     return Response(body, status=status, headers=headers)
+
+
+def first_problem(error: drf.ValidationError) -> errors.InvalidRequest:
+    """Of all that is wrong with a request, what an answer tells."""
+    param, message, code = next(_flatten(error.get_full_details()))
+    return errors.InvalidRequest(message, code=f"parameter_{code}" if param else code, param=param)
 
 
 def _flatten(detail: Any, path: str = "") -> Iterator[tuple[str | None, str, str]]:

@@ -6,7 +6,10 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from common import errors
+from rest_framework.exceptions import ValidationError
+
+from common import errors, serializers
+from common.api import first_problem
 from common.parsers import refuse_constant
 from common.serializers import StrictSerializer
 
@@ -26,8 +29,7 @@ def read(text: str, known: Collection[str]) -> tuple[str, dict[str, Any]]:
 
 def validated(serializer_class: type[StrictSerializer], fields: dict[str, Any]) -> dict[str, Any]:
     """Raises InvalidRequest, which names the first field that is wrong."""
-    serializer = serializer_class(data=fields)
-    if not serializer.is_valid():
-        param, details = next(iter(serializer.errors.items()))
-        raise errors.InvalidRequest(str(details[0]), code=f"parameter_{details[0].code}", param=param)
-    return dict(serializer.validated_data)
+    try:
+        return dict(serializers.validated(serializer_class, fields))
+    except ValidationError as error:
+        raise first_problem(error) from None
