@@ -337,6 +337,12 @@ class ApiKey(OrganizationOwned):
         disabled = self.service_account is not None and self.service_account.disabled_at is not None
         return self.revoked_at is None and not expired and not disabled
 
+    @staticmethod
+    def usable_rows(prefix: str = "") -> models.Q:
+        """`usable`, asked of the database. prefix: of the keys' place, such as `api_keys__`."""
+        lasting = models.Q(**{f"{prefix}expires_at": None}) | models.Q(**{f"{prefix}expires_at__gt": timezone.now()})
+        return lasting & models.Q(**{f"{prefix}revoked_at": None, f"{prefix}service_account__disabled_at": None})
+
     @property
     def role(self) -> str:
         """As what it acts, within its scopes."""

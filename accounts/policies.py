@@ -172,8 +172,7 @@ def renewed_expiry(organization: Organization, key: ApiKey) -> datetime | None:
 def keys_outside(organization: Organization) -> QuerySet[ApiKey]:
     """Usable keys from before the policy, that live longer than it allows now. Rotating them sets them right."""
     policy = of(organization)
-    usable = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
-    rows = ApiKey.objects.filter(usable, organization_id=organization.pk)
+    rows = ApiKey.objects.filter(ApiKey.usable_rows(), organization_id=organization.pk)
     if policy.key_max_days:
         latest = Coalesce(F("rotated_at"), F("created_at")) + timedelta(days=policy.key_max_days, minutes=1)
         return rows.filter(Q(expires_at=None) | Q(expires_at__gt=latest))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 
 from django.db.models import Count, Q, QuerySet
-from django.utils import timezone
 
 from accounts.actors import Actor
 from accounts.models import ApiKey, Invitation, Membership, Organization, ServiceAccount, User
@@ -22,8 +21,8 @@ def get_api_key(*, actor: Actor, key_id: uuid.UUID) -> ApiKey:
 
 def list_service_accounts(*, actor: Actor) -> QuerySet[ServiceAccount]:
     """By name, each with `usable_keys`."""
-    usable = Q(api_keys__revoked_at=None) & (Q(api_keys__expires_at=None) | Q(api_keys__expires_at__gt=timezone.now()))
-    counted = Count("api_keys", filter=usable & Q(api_keys__id__isnull=False))
+    usable = ApiKey.usable_rows("api_keys__") & Q(api_keys__id__isnull=False)
+    counted = Count("api_keys", filter=usable)
     return owned_by(actor, ServiceAccount).annotate(usable_keys=counted).select_related("created_by").order_by("name")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
@@ -47,15 +47,14 @@ class UsableFilter(admin.SimpleListFilter):
     parameter_name = "usable"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Yes"), ("no", "No: revoked or expired")]
+        return [("yes", "Yes"), ("no", "No: revoked, expired or disabled")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        usable = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
         match self.value():
             case "yes":
-                return queryset.filter(usable)
+                return queryset.filter(ApiKey.usable_rows())
             case "no":
-                return queryset.exclude(usable)
+                return queryset.exclude(ApiKey.usable_rows())
         return queryset
 
 
@@ -137,4 +136,7 @@ class ApiKeyAdmin(ServiceAdmin):
     def state(self, row: ApiKey) -> SafeString:
         if row.usable:
             return status_mark("active", "Usable")
-        return status_mark("revoked", "Revoked") if row.revoked_at else status_mark("expired", "Expired")
+        if row.revoked_at:
+            return status_mark("revoked", "Revoked")
+        expired = row.expires_at is not None and row.expires_at <= timezone.now()
+        return status_mark("expired", "Expired") if expired else status_mark("inactive", "Account disabled")

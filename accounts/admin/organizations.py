@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from accounts.models import Organization
+from accounts.models import ApiKey, Organization
 from common.admin import (
     ScopedAdmin,
     status_mark,
@@ -32,12 +31,10 @@ class OrganizationAdmin(ScopedAdmin):
     prepopulated_fields: ClassVar = {"slug": ("name",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
-        usable = Q(api_keys__revoked_at=None) & (
-            Q(api_keys__expires_at=None) | Q(api_keys__expires_at__gt=timezone.now())
-        )
+        usable = ApiKey.usable_rows("api_keys__") & Q(api_keys__id__isnull=False)
         return super().get_queryset(request).annotate(
             member_count=Count("memberships", distinct=True),
-            key_count=Count("api_keys", filter=usable & Q(api_keys__id__isnull=False), distinct=True),
+            key_count=Count("api_keys", filter=usable, distinct=True),
         )  # fmt: skip
 
     def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> tuple[str, ...]:

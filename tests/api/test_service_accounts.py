@@ -46,6 +46,7 @@ def test_disabling_refuses_all_of_its_keys(tenant: Tenant, robot: dict[str, Any]
     other, admin = tenant.key("tts"), tenant.user("admin")
     path = f"/auth/service-accounts/{robot['id']}"
     assert admin.patch(path, json={"disabled": True}).json()["disabled"] is True
+    assert admin.get("/auth/service-accounts").json()["results"][0]["usable_keys"] == 0
     for key in (first, second):
         error_of(key.get("/auth/me"), 401, "api_key_invalid")
     assert other.get("/auth/me").status_code == 200
