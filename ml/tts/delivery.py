@@ -152,13 +152,9 @@ def _earlier(word: TimedWord, seconds: float, last: float) -> TimedWord:
 
 
 def normalised(utterance: Utterance, voice: Voice) -> Utterance:
-    """With the words that stand for numbers, dates, addresses, signs and spelt letters."""
+    """With the words that stand for numbers, dates, addresses, signs and spelt letters: the one place where text is
+    normalised for neural voices."""
     return replace(utterance, runs=tuple(part for run in utterance.runs for part in _said(run, voice.language)))
-
-
-def spoken_form(run: Run, voice: Voice) -> str:
-    """What the engine is given to say for a run: the one place where text is normalised for neural voices."""
-    return "".join(part.said for part in _said(run, voice.language))
 
 
 def _said(run: Run, language: str) -> list[Run]:

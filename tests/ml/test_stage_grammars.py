@@ -12,7 +12,7 @@ from ml.stt.text import itn
 from ml.stt.text.itn import Rewrite
 from ml.stt.text.itn_grammar import GrammarNormalizer, compare
 from ml.tts import delivery
-from ml.tts.script import Run, Style
+from ml.tts.script import Run, Style, Utterance
 from ml.types import Voice, Word
 from tests.ml.stt_support import ROOT, wait_for
 
@@ -139,15 +139,19 @@ def test_hindi(folder):
     assert {spoken: itn.normalize(spoken, "hi") for spoken in HINDI} == HINDI
 
 
+def spoken(text, voice):
+    said = delivery.normalised(Utterance((Run(text, Style(voice.id)),)), voice)
+    return "".join(run.said for run in said.runs)
+
+
 @needs_package
 @pytest.mark.timeout(BUILD_SECONDS)
 def test_numbers_are_spoken_as_words(folder):
     voice = Voice("v", "V", "en-US", None, "sherpa", "m")
-    run = Run(" He paid $5.20 for 23 kg. ", Style(voice.id))
+    written = " He paid $5.20 for 23 kg. "
     ours = " He paid five dollars and twenty cents for twenty three kilograms. "
-    assert delivery.spoken_form(run, voice) == ours  # by the rules, until the grammar is there
+    assert spoken(written, voice) == ours  # by the rules, until the grammar is there
     built(folder, "tn", "en")
     said = " He paid five dollars twenty cents for twenty three kilograms. "
-    assert delivery.spoken_form(run, voice) == said
-    plain = Run("Nothing to count.", Style(voice.id))
-    assert delivery.spoken_form(plain, voice) == plain.text
+    assert spoken(written, voice) == said
+    assert spoken("Nothing to count.", voice) == "Nothing to count."

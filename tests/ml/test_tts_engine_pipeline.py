@@ -10,7 +10,7 @@ import pytest
 import ml.tts
 from ml import errors
 from ml.tts import delivery, registry
-from ml.tts.script import Run, Style
+from ml.tts.script import Run, Style, Utterance
 from ml.types import Caller, SynthesisOptions
 from tests.ml import tiny_voices
 from tests.ml.test_tts_synthesis import fundamental
@@ -226,8 +226,8 @@ def test_refuses_beforehand_what_the_voice_cannot_do(body):
 
 def test_say_as_is_spelt_out_in_the_one_place_of_normalisation():
     voice = ml.tts.resolve(SynthesisOptions(voice="tiny-vits:ana"))
-    run = Run("A-1", Style(voice.id, say_as="characters"))
-    assert delivery.spoken_form(run, voice).split() == ["A,", "one"]
+    (run,) = delivery.normalised(Utterance((Run("A-1", Style(voice.id, say_as="characters")),)), voice).runs
+    assert run.said.split() == ["A,", "one"]
     spelt, word = (
         len(part[0].samples) for part in map(ssml, ("<say-as interpret-as='characters'>cat</say-as>", "cat"))
     )
