@@ -20,10 +20,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ml import errors, observe
+from ml.engine_calls import call_engine, has_left, is_sound
 from ml.fair_queue import FairQueue, Work
 from ml.residency import ModelPool, ModelSpec
 from ml.types import Caller, Priority
-from ml.waiting import CANCEL_POLL_SECONDS, JointCancel, wait_for
+from ml.waiting import CANCEL_POLL_SECONDS, wait_for
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +257,7 @@ class Batcher:
 
     def _someone_waits(self, lane: _Lane) -> bool:
         with self._dropping(lane) as dropped, self._lock:
-            while (work := lane.queue.peek()) is not None and _has_left(work):
+            while (work := lane.queue.peek()) is not None and has_left(work):
                 lane.queue.remove(work)
                 dropped.append(work)
             return work is not None
@@ -268,7 +269,7 @@ class Batcher:
             lane.max_batch, lane.concurrency = max_batch, concurrency
             self._await_mates(lane)
             while len(batch) < lane.max_batch and (work := lane.queue.pop(batch[0].group if batch else None)):
-                (dropped if _has_left(work) or not work.future.set_running_or_notify_cancel() else batch).append(work)
+                (dropped if has_left(work) or not work.future.set_running_or_notify_cancel() else batch).append(work)
             self._note_start(lane, batch)
             lane.changed.notify_all()
             self._schedule(lane)
@@ -288,7 +289,7 @@ class Batcher:
         started = time.perf_counter()
         try:
             with observe.activity("batch", [work.origin for work in batch], model=lane.model_id, size=len(batch)):
-                results = _call(engine, batch)
+                results = call_engine(engine, batch)
         except BaseException as error:
             self._note_end(lane, batch, started, failed=not isinstance(error, errors.Cancelled), again=again)
             if len(batch) > 1 and not isinstance(error, errors.EngineFault):
@@ -322,7 +323,7 @@ class Batcher:
             lane.faults += 0 if expected else 1
             suspected = lane.faults >= FAULTS_IN_A_ROW
             lane.faults = 0 if suspected else lane.faults
-        if isinstance(error, errors.EngineFault) or (suspected and not _is_sound(engine, work)):
+        if isinstance(error, errors.EngineFault) or (suspected and not is_sound(engine, work)):
             self._pool.mark_failed(lane.model_id, error, engine=engine)
         if isinstance(error, errors.EngineFault):
             error = errors.EngineUnavailable(f"The model {lane.model_id} broke and is loaded again; try again shortly.")
@@ -389,37 +390,6 @@ def _limits(spec: ModelSpec, engine: Any) -> tuple[int, int]:
     max_batch = spec.max_batch or getattr(capabilities, "max_batch", 1) or 1
     concurrency = spec.concurrency or getattr(capabilities, "concurrency", 1) or 1
     return int(max_batch), int(concurrency)
-
-
-def _is_sound(engine: Any, suspect: Work) -> bool:
-    """Whether the engine still computes the suspect's probe; without one there is no telling, so that it is."""
-    if suspect.probe is None:
-        return True
-    try:
-        suspect.call(engine, [suspect.probe()], None)
-    except Exception as error:  # whatever it is: an engine that cannot even do this is broken
-        log.warning("the engine's probe failed too: %s", error)
-        return False
-    return True
-
-
-def _call(engine: Any, batch: list[Work]) -> Sequence[Any]:
-    results = batch[0].call(engine, [work.item for work in batch], _cancel_of(batch))
-    if len(results) != len(batch):
-        raise errors.EngineFailed(f"The engine gave {len(results)} results for {len(batch)} items.")
-    return list(results)
-
-
-def _cancel_of(batch: list[Work]) -> threading.Event | None:
-    events = list({id(work.cancel): work.cancel for work in batch}.values())
-    if len(events) == 1:
-        return events[0]
-    given = [event for event in events if event is not None]
-    return JointCancel(given) if len(given) == len(events) else None
-
-
-def _has_left(work: Work) -> bool:
-    return work.future.cancelled() or (work.cancel is not None and work.cancel.is_set())
 
 
 def _stats(lane: _Lane) -> QueueStats:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from common.concurrency import in_request_context
 from jobs import batches
 from jobs import services as jobs
 from jobs.models import UNFINISHED, JobStatus
-from jobs.monitor import Watch, monitor
+from jobs.monitor import monitor
 from ml import audio
 from ml import tts as engine
 from ml.audio import loudness
@@ -37,6 +36,7 @@ from retention import services as retention
 from tts import provenance
 from tts.models import TtsJob
 from tts.options import Settled, SynthesisRequest, kept_options, options_of, request_of, settle
+from tts.timer import Timer
 from tts.verification import Copy, verify
 
 __all__ = ["SynthesisRequest", "kept_options"]
@@ -120,7 +120,7 @@ def _speak(
         tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file,
         Copy(job.sample_rate) as copy,
     ):
-        timer, timeline = _Timer(job, watch), Timeline(words=bool(job.options.get("timestamps")))
+        timer, timeline = Timer(job, watch), Timeline(words=bool(job.options.get("timestamps")))
         passing: Iterator[AudioChunk] = timeline.watched(timer.timed(chunks))
         verified, target = job.options.get("verify"), job.options.get("loudness")
         with db.released():
@@ -164,7 +164,7 @@ def synthesize_stream(*, actor: Actor, request: SynthesisRequest) -> tuple[TtsJo
     plan = _plan(request, actor.organization, caller, cancel, streaming=True)
     gain_db = _gain_db(plan, caller)
     job = _create_job(actor, plan, None, jobs.running_now())
-    timer, timeline = _Timer(job), Timeline(words=plan.options.timestamps)
+    timer, timeline = Timer(job), Timeline(words=plan.options.timestamps)
     with jobs.ending(job):
         passing = timeline.watched(timer.timed(plan.chunks))
         if gain_db is not None:
@@ -188,7 +188,7 @@ class _Teed:
     """
 
     def __init__(
-        self, job: TtsJob, timer: _Timer, timeline: Timeline, encoded: Iterator[bytes], cancel: threading.Event
+        self, job: TtsJob, timer: Timer, timeline: Timeline, encoded: Iterator[bytes], cancel: threading.Event
     ) -> None:
         self._job, self._timer, self._timeline, self._encoded = job, timer, timeline, encoded
         self._watching = ExitStack()  # a slow client's job lives on, and DELETE reaches it, until `close`
@@ -368,48 +368,3 @@ def _create_job(actor: Actor, plan: _Plan, batch_id: uuid.UUID | None, state: di
         audio_key=storage.new_key(actor.organization.id, "tts", audio.EXTENSIONS[request.format]),
     )
     return jobs.create(job, wanted=Amounts(characters=job.characters))
-
-
-class _Timer:
-    """Measures what passes: the engine's seconds, the audio's, and the characters spoken."""
-
-    def __init__(self, job: TtsJob, watch: Watch | None = None) -> None:
-        self._job, self._watch = job, watch
-        self._started = time.perf_counter()
-        self.engine_seconds = 0.0
-        self.first_chunk_seconds: float | None = None
-        self.audio_seconds = 0.0
-        self.characters = 0
-
-    def timed(self, chunks: Iterator[AudioChunk]) -> Iterator[AudioChunk]:
-        while True:
-            started = time.perf_counter()
-            chunk = next(chunks, None)
-            self.engine_seconds += time.perf_counter() - started
-            if chunk is None:
-                return
-            if self.first_chunk_seconds is None:
-                self.first_chunk_seconds = time.perf_counter() - self._started
-            self.audio_seconds += chunk.duration_seconds
-            self.characters += len(chunk.text)
-            self._job.metered = self.metered(self.characters)
-            if self._watch is not None:
-                self._watch.report(min(0.99, self.characters / self._job.characters), "synthesize")
-            yield chunk
-
-    def metered(self, characters: int) -> Metered:
-        """What was used, with so many of the job's characters billed."""
-        return Metered(
-            model=self._job.model,
-            characters=min(characters, self._job.characters),
-            audio_seconds=self.audio_seconds,
-            compute_seconds=self.engine_seconds,
-        )
-
-    def timings(self) -> dict[str, float]:
-        """Seconds: until the first audio, in the engine, and in all (encoding and storing included)."""
-        return {
-            "first_audio": round(self.first_chunk_seconds or 0.0, 4),
-            "engine": round(self.engine_seconds, 4),
-            "total": round(time.perf_counter() - self._started, 4),
-        }

@@ -98,22 +98,7 @@ def transcribe(
     if on_segment is not None and at_once is None:
         for segment in part.segments:
             on_segment(segment)
-    return Transcript(
-        text=" ".join(segment.text for segment in part.segments),
-        segments=part.segments if options.word_timestamps else without_words(part.segments),
-        language=part.heard.language,
-        language_confidence=part.heard.language_confidence,
-        confidence=_mean_confidence(part.segments),
-        duration_seconds=seconds,
-        model_used=part.heard.model.name,
-        quality=part.quality,
-        stages=run.stages,
-        timings={name: run.timings[name] for name in run.stages},
-        fallback_reason=part.heard.fallback_reason,
-        channels=len(tracks),
-        version_used=part.heard.model.version,
-        version_tried=run.tried,
-    )
+    return _transcript(part, run, seconds, words=options.word_timestamps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +108,25 @@ class _Part:
     segments: tuple[Segment, ...]
     heard: Heard
     quality: AudioQuality
+
+
+def _transcript(part: _Part, run: _Run, seconds: float, *, words: bool) -> Transcript:
+    return Transcript(
+        text=" ".join(segment.text for segment in part.segments),
+        segments=part.segments if words else without_words(part.segments),
+        language=part.heard.language,
+        language_confidence=part.heard.language_confidence,
+        confidence=_mean_confidence(part.segments),
+        duration_seconds=seconds,
+        model_used=part.heard.model.name,
+        quality=part.quality,
+        stages=run.stages,
+        timings={name: run.timings[name] for name in run.stages},
+        fallback_reason=part.heard.fallback_reason,
+        channels=run.tracks,
+        version_used=part.heard.model.version,
+        version_tried=run.tried,
+    )
 
 
 def _decode(

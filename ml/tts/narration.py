@@ -13,6 +13,7 @@ from ml.tts import pipeline
 from ml.tts import text as plain
 from ml.tts.incremental import GrowingText
 from ml.tts.listening import Listener
+from ml.tts.resampling import Resampler
 from ml.tts.script import Run, Style, Utterance
 from ml.tts.sentences import is_closed, utterances
 from ml.types import AudioChunk, Caller, SynthesisOptions, Voice
@@ -37,7 +38,7 @@ class Narrator:
         self.listener = Listener(caller)
         self._options = replace(options, voice=self.voice.id, sample_rate=self.sample_rate)
         self._shape = functools.partial(pipeline.shaped, self._options)
-        self._resampler = pipeline.Resampler(self.sample_rate)
+        self._resampler = Resampler(self.sample_rate)
 
     def speak(self, piece: str, cancel: threading.Event | None = None) -> AudioChunk:
         """The sound of a piece, maybe none at all: it goes on where the last one ended.

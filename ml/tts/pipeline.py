@@ -18,6 +18,7 @@ from ml.tts.edges import trimmed
 from ml.tts.engines import espeak
 from ml.tts.engines.base import SpeechRequest, SynthesizerCapabilities
 from ml.tts.listening import Listener
+from ml.tts.resampling import resampled
 from ml.tts.script import Mark, Pause, Run, Style, Utterance
 from ml.tts.sentences import Item, Part, utterances
 from ml.tts.timing import Sound
@@ -32,7 +33,7 @@ from ml.types import (
 )
 
 if TYPE_CHECKING:
-    import soxr
+    pass
 
 MAX_CHARACTERS = 1_000_000
 """In one text; the markup of SSML counts."""
@@ -75,7 +76,7 @@ def synthesize(
     rate = registry.model(voice.model).capabilities.sample_rate
     parts = utterances(items, functools.partial(shaped, options), plain.OPENING if streaming else ())
     listener = Listener(caller) if streaming else None
-    chunks = _resampled(_chunks(parts, rate, options, caller, listener, cancel), options.sample_rate or rate)
+    chunks = resampled(_chunks(parts, rate, options, caller, listener, cancel), options.sample_rate or rate)
     return Speech(trimmed(chunks) if options.trim_silence else chunks, warnings)
 
 
@@ -370,47 +371,3 @@ def as_chunk(utterance: Utterance, sound: Sound, rate: int, options: SynthesisOp
         tuple(marks),
         sound.estimated,
     )
-
-
-def _resampled(chunks: Iterator[AudioChunk], rate: int) -> Iterator[AudioChunk]:
-    """All chunks at `rate`."""
-    resampler = Resampler(rate)
-    for chunk in chunks:
-        yield from resampler.push(chunk)
-    yield from resampler.rest()
-
-
-class Resampler:
-    """Chunks of any rate in, of one rate out.
-
-    One stream runs through neighbours of one rate, so that there is no click between two of one engine.
-    """
-
-    def __init__(self, rate: int) -> None:
-        """rate: hertz, of what comes out."""
-        self._rate = self._source = rate
-        self._stream: soxr.ResampleStream | None = None
-
-    def push(self, chunk: AudioChunk) -> Iterator[AudioChunk]:
-        if chunk.sample_rate != self._source:
-            yield from self.rest()
-            self._open(chunk.sample_rate)
-        samples = chunk.samples if self._stream is None else self._stream.resample_chunk(chunk.samples)
-        if len(samples) or chunk.marks:
-            yield replace(chunk, samples=samples, sample_rate=self._rate)
-
-    def rest(self) -> Iterator[AudioChunk]:
-        """The few milliseconds that are held back. What is pushed then begins anew."""
-        if self._stream is None:
-            return
-        rest = self._stream.resample_chunk(np.zeros(0, dtype=np.int16), last=True)
-        self._open(self._source)
-        if len(rest):
-            yield AudioChunk(rest, self._rate, "")
-
-    def _open(self, source: int) -> None:
-        self._source, self._stream = source, None
-        if source != self._rate:
-            import soxr
-
-            self._stream = soxr.ResampleStream(source, self._rate, 1, dtype="int16")
