@@ -3,6 +3,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jiwer
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import ml.stt
 from ml import errors
 from ml.types import TranscriptionOptions
+from tests import yardstick
 from tests.ml.stt_support import (
     ROOT,
     needs_recordings,
@@ -197,24 +199,14 @@ def test_other_threads_run_on_meanwhile(tmp_path, minute):
     path = write_pcm(tmp_path / "minute.flac", minute)
     ml.stt.transcribe(owned_clips()[0].path)  # imports hold the GIL too, once
     done = threading.Event()
-    gaps = []
-
-    def tick():
-        last = time.perf_counter()
-        while not done.wait(0.001):
-            now = time.perf_counter()
-            gaps.append(now - last)
-            last = now
-
-    ticker = threading.Thread(target=tick)
-    ticker.start()
-    try:
-        result = ml.stt.transcribe(path)
-    finally:
-        done.set()
-        ticker.join()
+    with yardstick.measuring("ticks") as elsewhere, ThreadPoolExecutor(1) as threads:
+        ticking = threads.submit(yardstick.tick, done)
+        try:
+            result = ml.stt.transcribe(path)
+        finally:
+            done.set()
     assert len(result.text.split()) > 100
-    assert max(gaps) < 0.1
+    assert max(ticking.result()) < 0.1 + 3 * max(elsewhere)  # which other work on this machine holds up as well
 
 
 def test_cancelling_stops_within_a_second(tmp_path, minute):
