@@ -19,13 +19,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts import services, two_factor
+from accounts.actors import Actor
 from accounts.models import LoginSession, Membership, User
 from common import errors
 from common.admin import (
     OrganizationFilter,
     ReadOnlyAdmin,
     ScopedAdmin,
-    become,
+    ServiceAdmin,
     owned_organizations,
     owner_of,
     scoped,
@@ -141,8 +142,11 @@ class MemberAddForm(forms.ModelForm):
 
 
 @admin.register(Membership)
-class MembershipAdmin(ScopedAdmin):
+class MembershipAdmin(ServiceAdmin):
+    """Log-in sessions end with the membership."""
+
     offers = frozenset({"add", "change", "delete"})
+    leads_others = True
     list_display = ("user", "name", "organization", "role", "account", "created_at")
     list_filter = (OrganizationFilter, "role")
     list_select_related = ("user", "organization")
@@ -163,28 +167,18 @@ class MembershipAdmin(ScopedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
         return ("organization", "user", "created_at") if obj else ()
 
-    def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
-        if change:
-            stored = Membership.objects.select_related("organization").get(pk=obj.pk)
-            role = form.cleaned_data["role"]
-            become(obj, services.change_role(actor=owner_of(request, stored.organization), member=stored, role=role))
-            return
-        fields = form.cleaned_data
-        member = services.add_member(
-            actor=owner_of(request, fields["organization"]),
-            email=fields["email"],
-            role=fields["role"],
-            name=fields["name"],
-            password=fields["password"] or None,
-        )
-        become(obj, member)
+    def create(self, request: HttpRequest, actor: Actor, fields: dict[str, Any]) -> Membership:
+        return services.add_member(actor=actor, **{**fields, "password": fields["password"] or None})
 
-    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
-        services.remove_member(actor=owner_of(request, obj.organization), member=obj)
+    def change(self, actor: Actor, row: Membership, changes: dict[str, Any]) -> Membership:
+        return services.change_role(actor=actor, member=row, role=changes["role"])
+
+    def delete(self, actor: Actor, row: Membership) -> None:
+        services.remove_member(actor=actor, member=row)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions = super().get_actions(request)
-        actions.pop("delete_selected", None)  # it deletes in one statement, past the service and its rules
+        actions.pop("delete_selected", None)  # `remove_members` goes on where the rules keep one of them
         return actions
 
     @admin.action(description="Remove selected members", permissions=["delete"])
@@ -200,11 +194,6 @@ class MembershipAdmin(ScopedAdmin):
                 self.message_user(request, f"{name}: {error.message}", messages.ERROR)
             else:
                 self.message_user(request, f"Removed {name}.", messages.SUCCESS)
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Log-in sessions end with the membership; that nobody deletes them singly is no obstacle."""
-        to_delete, model_count, _, protected = super().get_deleted_objects(objs, request)
-        return to_delete, model_count, set(), protected
 
     @admin.display(description="name", ordering="user__name")
     def name(self, row: Membership) -> str:

@@ -11,6 +11,7 @@ from standardwebhooks import Webhook
 
 from audit.models import AuditEntry
 from tests.api.webhook_support import ended, publish, register
+from tests.browser import signed_in
 from tests.conftest import Tenant, error_of
 from tests.webhook_receiver import Receiver, status
 from webhooks import delivering, services, signing
@@ -30,6 +31,26 @@ def test_secret_is_shown_once_and_not_stored(tenant: Tenant, receiver: Receiver)
     for shown in (admin.get(f"/webhooks/{row.id}").json(), admin.get("/webhooks").json()["results"][0]):
         assert shown["id"] == made["id"]
         assert not {"secret", "salt", "previous_salt"} & set(shown)
+
+
+def test_owners_make_change_and_delete_them_in_the_administration(tenant: Tenant, receiver: Receiver) -> None:
+    browser, page = signed_in(tenant, "owner"), "/admin/webhooks/webhookendpoint/"
+    made = {"organization": str(tenant.organization.id), "url": receiver.url, "events": ["job.failed"]}
+    assert browser.submit(f"{page}add/", made).status_code == 302
+    assert "whsec_" in browser.get(page).text, "shown this once"
+    assert "whsec_" not in browser.get(page).text
+    register(tenant.user("admin"), receiver.url)
+    rows = WebhookEndpoint.objects.filter(organization=tenant.organization)
+    for _ in range(2):  # the second changes nothing
+        row = rows.get(events=["job.failed"])
+        fields = {"url": row.url, "description": "Mine", "events": ["job.failed"], "active": "on"}
+        assert browser.submit(f"{page}{row.pk}/change/", fields).status_code == 302
+    both = {"action": "delete_selected", "_selected_action": [str(row.pk) for row in rows], "post": "yes"}
+    assert browser.submit(page, both).status_code == 302
+    assert not rows.all().exists()
+    trail = AuditEntry.objects.filter(organization=tenant.organization, action__startswith="webhook.")
+    actions = [entry.action.partition(".")[2] for entry in trail.order_by("created_at")]
+    assert actions == ["created", "created", "updated", "deleted", "deleted"]
 
 
 def test_rotation_signs_with_both_secrets_for_a_day(tenant: Tenant, receiver: Receiver) -> None:
