@@ -91,6 +91,9 @@ class Synthesizer:
         os.chdir(Path(data).parent)
         if self._library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MILLISECONDS, b".", _DO_NOT_EXIT) != SAMPLE_RATE:
             raise errors.EngineUnavailable("espeak-ng does not find its voice data.")
+        # For names with a capital, "gmw/en-US", the library looks through its list of voices, for which it reads some
+        # 250 files; made here, the forks have it.
+        self._library.espeak_ListVoices(None)
         self._callback = _Callback(self._receive)
         self._library.espeak_SetSynthCallback(self._callback)
 
