@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ Samples = NDArray[np.float32]
 
 PcmSamples = NDArray[np.int16]
 """Mono audio, shape (samples,), signed 16-bit."""
+
+NO_SOUND: Final[PcmSamples] = np.zeros(0, np.int16)
 
 Priority = Literal["realtime", "synchronous", "batch"]
 """Somebody speaks or listens now; somebody waits for an answer; nobody waits."""

@@ -384,10 +384,11 @@ def test_urgent_steps_go_first_in_small_rounds():
     queue = StepQueue(compute, name="test", width=2)
     futures = [queue.submit("first")]
     assert begun.wait(30)
-    futures += [queue.submit(name, urgent=name in "xy") for name in "abxcy"]
+    urgency = {"x": 1, "y": 1, "z": 2}
+    futures += [queue.submit(name, urgency=urgency.get(name, 0)) for name in "abxczy"]
     go.set()
-    assert [future.result(30) for future in futures] == ["first", *"abxcy"]
-    assert rounds == [["first"], ["x", "y"], ["a", "b"], ["c"]]
+    assert [future.result(30) for future in futures] == ["first", *"abxczy"]
+    assert rounds == [["first"], ["z", "x"], ["y", "a"], ["b", "c"]]
     queue.close()
     with pytest.raises(errors.EngineUnavailable):
         queue.submit("late")

@@ -35,6 +35,25 @@ def test_endpoints_of_speech_clicks_and_pauses():
     assert changes(quiet * 5 + [0.4] * 5 + loud * 10 + [0.4] * 5 + quiet * 40)[-1] == (5, 25)
 
 
+def test_windows_begin_with_what_leads_to_the_speech():
+    quiet, loud = [0.0], [0.9]
+
+    def starts(lead_seconds: float) -> list[int]:
+        endpointer = Endpointer(live.Endpointing(), max_seconds=20.0, lead_seconds=lead_seconds)
+        seen = []
+        for probability in quiet * 20 + loud * 20 + quiet * 17 + loud * 20 + quiet * 40:
+            change = endpointer.push(probability)
+            if change == "started":
+                seen.append(endpointer.window_start)
+            elif change == "ended":
+                endpointer.take()
+        return seen
+
+    padding, floor = 9, 40 + 9  # frames; the second window begins where the first has ended
+    assert starts(0.0) == starts(0.1) == [20 - padding, floor]
+    assert starts(0.4) == [20 - 12, floor]
+
+
 def test_endless_speech_is_ended():
     seen = changes([0.9] * 500, max_utterance_seconds=2.0)
     spans = [pair for pair in seen if isinstance(pair[1], int)]
@@ -64,6 +83,13 @@ def test_agreement_waits_for_the_last_moments():
     for heard_seconds in (0.2, 0.6, 1.0):
         agreed = agreement.update(said("one two three four"), heard_seconds)
     assert agreed.stable == "one"  # "two" ends at 0.9 s, of 1.0 s heard
+
+
+def test_agreement_waits_as_long_as_the_engine_may_change_its_mind():
+    agreement = Agreement(settled_seconds=4.0)
+    for heard_seconds in (3.0, 3.4, 4.0, 4.6):
+        agreed = agreement.update(said("one two three four"), heard_seconds)
+    assert agreed.stable == "one"  # "two" ended 3.7 s ago
 
 
 def test_agreement_joins_two_hypotheses_in_time():

@@ -8,6 +8,8 @@ import pytest
 
 from ml import engines, errors
 from ml.stt.engines.base import Window
+from ml.stt.engines.pocketsphinx import Decoder
+from ml.stt.engines.pocketsphinx_live import LIVE_SEARCH
 from tests.ml.stt_support import owned_clips, pcm_of
 
 DIGITS = "one two three four five six seven eight nine ten"
@@ -54,6 +56,27 @@ def test_grammar(tmp_path, digits):
     hypothesis = heard_by(write_manifest(tmp_path), digits)
     assert hypothesis.text == DIGITS
     assert [word.text for word in hypothesis.words] == DIGITS.split()
+
+
+def test_decoders_that_share_a_language_model_hear_alike():
+    """A word that the model lacks stays unknown to those who share it."""
+    first = Decoder(LIVE_SEARCH)
+    second = Decoder(LIVE_SEARCH, language_model=first.language_model)
+    clip = next(clip for clip in owned_clips() if "president" in clip.text)
+    sound = pcm_of(clip).tobytes()
+    assert second.decode(sound) == first.decode(sound)
+
+
+def test_what_led_to_speech_is_not_searched_and_lets_it_begin_at_once():
+    decoder = Decoder(LIVE_SEARCH)
+    sound = pcm_of(next(clip for clip in owned_clips() if "president" in clip.text)).tobytes()
+    start, before = 16_000, 12_800  # bytes: the first word begins at 0.5 s
+    piece = sound[start : start + 11_200]  # 0.35 s, shorter than the head
+    assert decoder.hear(piece) == []
+    decoder.end(0)
+    (first, *_) = decoder.hear(piece, before=sound[start - before : start])
+    assert first[1] < 0.2  # counted from where the utterance began
+    decoder.end(0)
 
 
 def test_acoustic_model_and_language_model(tmp_path, digits):

@@ -33,6 +33,8 @@ class EngineCapabilities:
     prompt: bool = False
     hotwords: bool = False
     streaming: bool = False
+    lead_seconds: float = 0.0  # of sound before live speech, where more than the usual padding helps
+    settled_seconds: float = 0.6  # a word of live speech that ended so long ago seldom changes
     alternatives: bool = False  # gives a window's next best hypotheses, with scores
     confidence_map: tuple[tuple[float, float], ...] = ()  # (own confidence, share of words right), both rising
     device: str = "cpu"  # or cuda:<n>: where it computes

@@ -27,7 +27,7 @@ from ml import errors
 from ml.artifacts import ModelFolder, ModelManifest
 from ml.stt.engines.base import EngineCapabilities, Hypothesis, Window
 from ml.stt.engines.options import check_range, read_settings, spoken_languages
-from ml.types import Word
+from ml.types import NO_SOUND, PcmSamples, Word
 from ml.workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -55,11 +55,17 @@ CONFIDENCE_MAP = ((0.0, 0.15), (0.15, 0.24), (0.5, 0.37), (0.7, 0.56), (0.87, 0.
 _VARIANT = re.compile(r"\(\d+\)$")  # "to(2)" is the second pronunciation of "to"
 _FILLER_STARTS = ("<", "[", "+")  # <s>, <sil>, [NOISE], ++SMACK++
 _FRAMES_PER_SECOND = 100
-HEAD_BYTES, PIECE_BYTES, UPDATE_SAMPLES = 16_000, 1600, 6400  # of live speech: 0.5, 0.05 and 0.4 seconds
+HEAD_BYTES, PIECE_BYTES, UPDATE_SAMPLES = 12_800, 1600, 6400  # of live speech: 0.4, 0.05 and 0.4 seconds
+LEAD_SECONDS = 0.4
+"""Of sound before live speech: all of the head, so that the search begins as soon as speech has."""
+
+SETTLED_SECONDS = 4.0
+"""Of live speech: the search through the lattice at the end still corrects what was heard alike for seconds."""
+
 _USUAL_MEAN = (53.4, 10.5, -7.5, 13.6, -13.0, -1.2, -10.6, -5.9, 1.4, -3.6, 1.8, -2.3, 2.6)
 """The cepstral mean of real recordings in the features of the wheel's own acoustic model."""
-_HEAD_WEIGHT = 0.15
-"""Of half a second, most of it silence, against the usual mean: as if that were of three seconds more."""
+_HEAD_WEIGHT = 0.12
+"""Of 0.4 seconds, most of it silence, against the usual mean: as if that were of three seconds more."""
 _PATHS_A_TEXT = 5  # paths through the lattice that differ in silences and pronunciations only
 _SCORE_SCALE = 1024 / 6.5
 """The library shifts its logarithms right by 10 bits, and its own language model counts 6.5 times in them."""
@@ -112,6 +118,8 @@ def _capabilities(languages: frozenset[str], processes: int) -> EngineCapabiliti
         confidence_map=CONFIDENCE_MAP,
         alternatives=True,
         streaming=True,
+        lead_seconds=LEAD_SECONDS,
+        settled_seconds=SETTLED_SECONDS,
     )
 
 
@@ -140,9 +148,9 @@ class PocketSphinx:
     def recognise(self, windows: Sequence[Window], *, cancel: threading.Event | None = None) -> list[Hypothesis]:
         return [self._recognise(window, cancel) for window in windows]
 
-    def open_utterance(self, *, hotwords: Sequence[str] = ()) -> SphinxUtterance:
+    def open_utterance(self, *, hotwords: Sequence[str] = (), before: PcmSamples = NO_SOUND) -> SphinxUtterance:
         """See `ml.stt.engines.streaming`. Hotwords count when the utterance's alternatives are scored again."""
-        return self.streams.open()
+        return self.streams.open(before)
 
     def prepare_utterance(self, speakers: int) -> None:
         """A decoder takes a quarter of a second to make, and its process as long to start."""
@@ -192,27 +200,36 @@ def mean_confidence(words: Sequence[Word]) -> float:
 class Decoder:
     """What runs in the worker process: one search, of whole windows or of speech as it comes.
 
-    language_model: another decoder's, to share its memory.
+    language_model: that of another decoder of the same configuration, to share its memory.
     """
 
     def __init__(self, config: Mapping[str, Any], *, language_model: Any = None) -> None:
         from pocketsphinx import Decoder as SphinxDecoder
 
-        if "jsgf" in config or language_model is not None:
-            config = {**config, "lm": None}  # else the wheel's language model is loaded too
-        self._decoder = SphinxDecoder(loglevel="FATAL", **config)
+        self._decoder = SphinxDecoder(loglevel="FATAL", **{**config, "lm": None})  # else it loads one of its own
         self._own_acoustics = "hmm" not in config
-        if language_model is not None:
-            self._decoder.add_lm("shared", language_model)
-            self._decoder.activate_search("shared")
+        self.language_model = None if "jsgf" in config else language_model or self._read_language_model(config)
+        if self.language_model is not None:
+            self._decoder.add_lm("words", self.language_model)
+            self._decoder.activate_search("words")
+        self._search = self._decoder.current_search()
+        silence = self._decoder.create_fsg("nothing", 0, 1, [(0, 1, 1.0, "<sil>")])
+        self._decoder.add_fsg("nothing", silence)  # a search that takes no time
         self._samples = 0
         self._waiting = bytearray()  # live speech that is still to be processed
+        self._before = bytearray()  # what led to it
         self._begun = False  # whether an utterance of live speech is under way
 
-    @property
-    def language_model(self) -> Any:
-        """For another decoder of the same configuration; None where a grammar is searched."""
-        return self._decoder.get_lm()
+    def _read_language_model(self, config: Mapping[str, Any]) -> Any:
+        """The file's own, which decoders can share.
+
+        What a decoder gives back as its model is a set around it, to which every word of the dictionary is known: who
+        searches with that follows words that the model lacks, takes up to a fifth longer and hears other words.
+        """
+        from pocketsphinx import NGramModel, get_model_path
+
+        path = config.get("lm") or get_model_path("en-us/en-us.lm.bin")
+        return NGramModel(self._decoder.config, self._decoder.get_logmath(), path)
 
     def decode_n_best(
         self, pcm: bytes, count: int
@@ -244,16 +261,19 @@ class Decoder:
         self._decoder.start_utt()
         self._samples = 0
 
-    def hear(self, pcm: bytes) -> list[tuple[str, float, float, float]]:
+    def hear(self, pcm: bytes, *, before: bytes = b"") -> list[tuple[str, float, float, float]]:
         """Takes more of an utterance; its words so far, without probabilities. The first call begins it.
 
+        before: sound that led to the utterance, given with its first call, and not searched for words.
+
         The cepstral mean, which takes the channel and the voice out of the features, starts between that of the first
-        half second and the usual one, and then follows. Everything is done at fixed places, so that the result does
+        0.4 seconds and the usual one, and then follows. Everything is done at fixed places, so that the result does
         not depend on how the sound was cut up.
         """
         self._waiting += pcm
         if not self._begun:
-            if len(self._waiting) < HEAD_BYTES:
+            self._before += before
+            if len(self._before) + len(self._waiting) < HEAD_BYTES:
                 return []
             self._start()
         while len(self._waiting) >= PIECE_BYTES:
@@ -265,6 +285,7 @@ class Decoder:
     def end(self, count: int) -> tuple[list[tuple[str, float, float, float]], list[tuple[str, float]]]:
         """Ends the utterance; as `decode_n_best`. The next call of `hear` begins another."""
         if not self._begun and not self._waiting:
+            self._before.clear()
             return [], []
         if not self._begun:
             self._start()
@@ -280,9 +301,13 @@ class Decoder:
         # Once it has heard a part of an utterance the library normalises by all that came before, even whole ones: the
         # head's mean would be that of another speaker.
         self._decoder.reinit_feat()
+        self._decoder.activate_search("nothing")  # ending an utterance searches it: 40 ms for words
         self.begin()
-        self._decoder.process_raw(bytes(self._waiting[:HEAD_BYTES]), no_search=True, full_utt=True)
+        head = bytes((self._before + self._waiting)[:HEAD_BYTES])
+        self._before.clear()
+        self._decoder.process_raw(head, no_search=True, full_utt=True)
         self._decoder.end_utt()
+        self._decoder.activate_search(self._search)
         mean = [float(value) for value in self._decoder.get_cmn(False).split(",")]
         if self._own_acoustics:
             pairs = zip(mean, _USUAL_MEAN, strict=True)

@@ -19,7 +19,7 @@ from ml.stt.engines.options import spoken_languages
 from ml.stt.engines.sherpa import Plan, find_file
 from ml.stt.engines.sherpa_offline import language_model_arguments, transducer_arguments
 from ml.stt.engines.streaming import Step, StepQueue
-from ml.types import PcmSamples
+from ml.types import NO_SOUND, PcmSamples
 
 ENCODER_METADATA = {
     # model_type of the encoder: entries that it must have
@@ -93,7 +93,7 @@ class SherpaStreaming:
                     results[place] = _hypothesis(self._native.get_result_all(stream), seconds)
         return results
 
-    def open_utterance(self, *, hotwords: Sequence[str] = ()) -> SherpaUtterance:
+    def open_utterance(self, *, hotwords: Sequence[str] = (), before: PcmSamples = NO_SOUND) -> SherpaUtterance:
         """See `ml.stt.engines.streaming`."""
         with sherpa.failing_as("Opening a stream"):
             return SherpaUtterance(self._steps, self._stream(hotwords))
@@ -151,7 +151,7 @@ class SherpaUtterance:
         return self._submit(samples, last=False)
 
     def finish(self, *, alternatives: int = 0) -> Future[Hypothesis]:
-        return self._submit(np.zeros(0, np.int16), last=True)
+        return self._submit(NO_SOUND, last=True)
 
     def close(self) -> None:
         self._stream = None  # a step under way keeps its own reference

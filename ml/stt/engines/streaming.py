@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from ml import errors
 from ml.stt.engines.base import Hypothesis
-from ml.types import PcmSamples
+from ml.types import NO_SOUND, PcmSamples
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +46,12 @@ class Utterance(Protocol):
 class StreamingRecognizer(Protocol):
     """What a recogniser with the capability `streaming` offers besides `recognise`."""
 
-    def open_utterance(self, *, hotwords: Sequence[str] = ()) -> Utterance:
-        """Raises `EngineFailed`, `EngineUnavailable` where no more can be heard at once."""
+    def open_utterance(self, *, hotwords: Sequence[str] = (), before: PcmSamples = NO_SOUND) -> Utterance:
+        """Raises `EngineFailed`, `EngineUnavailable` where no more can be heard at once.
+
+        before: (n,) int16 at 16 kHz that led to the utterance and belong to the one before it, by which to know the
+        channel; not to be recognised.
+        """
         ...
 
     def prepare_utterance(self, speakers: int) -> None:
@@ -63,7 +67,7 @@ class Step:
     """Work on one utterance, and the future of its result."""
 
     item: Any
-    urgent: bool = False
+    urgency: int = 0
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -83,19 +87,16 @@ class StepQueue:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def submit(self, item: Any, *, urgent: bool = False) -> Future[Any]:
-        """urgent: goes before all that waits, and is not urgent. Raises `EngineUnavailable` once closed."""
-        step = Step(item, urgent)
+    def submit(self, item: Any, *, urgency: int = 0) -> Future[Any]:
+        """urgency: goes before all that waits and is less urgent. Raises `EngineUnavailable` once closed."""
+        step = Step(item, urgency)
         with self._changed:
             if self._closed:
                 raise _shutting_down()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
-            if urgent:
-                self._waiting.insert(sum(each.urgent for each in self._waiting), step)
-            else:
-                self._waiting.append(step)
+            self._waiting.insert(sum(each.urgency >= urgency for each in self._waiting), step)
             self._changed.notify()
         return step.future
 

@@ -33,11 +33,13 @@ Change = Literal["started", "quiet", "resumed", "ended"]
 class Endpointer:
     """One stream. `frame` counts the frames heard."""
 
-    def __init__(self, options: Endpointing, *, max_seconds: float) -> None:
+    def __init__(self, options: Endpointing, *, max_seconds: float, lead_seconds: float = 0.0) -> None:
+        """lead_seconds: of sound that windows have before the speech, where that is more than the padding."""
         self._options = options
         self._max_frames = max(2, int(max_seconds * FRAMES_PER_SECOND))
         self._silence_frames = _frames(options.silence_seconds)
         self._padding_frames = _frames(options.padding_seconds)
+        self._lead_frames = max(self._padding_frames, _frames(lead_seconds))
         self.frame = 0
         self.speech_frames = 0  # of the utterances that have ended
         self._floor = 0  # where the utterance before ended
@@ -50,8 +52,8 @@ class Endpointer:
 
     @property
     def window_start(self) -> int:
-        """With padding, but nothing that the utterance before has."""
-        return max(self._floor, (self.start or 0) - self._padding_frames)
+        """With what leads to the speech, but nothing that the utterance before has."""
+        return max(self._floor, (self.start or 0) - self._lead_frames)
 
     @property
     def window_end(self) -> int:

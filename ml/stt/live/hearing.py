@@ -42,6 +42,7 @@ class Work:
 
     model: registry.ModelInfo
     window: Window  # the request's hints; the sound is not in it
+    before: PcmSamples  # what led to the speech and is not in the window either
     caller: Caller
     cancel: threading.Event
     loaders: Executor
@@ -130,7 +131,7 @@ class Streamed:
         with contextlib.ExitStack() as stack:
             work = self._work
             engine = stack.enter_context(runtime.pool.acquire(work.model.id, cancel=work.cancel, timeout=LOAD_SECONDS))
-            utterance = engine.open_utterance(hotwords=work.window.hotwords)
+            utterance = engine.open_utterance(hotwords=work.window.hotwords, before=work.before)
             return stack.pop_all(), utterance
 
     def _opened(self, opening: Future[tuple[contextlib.ExitStack, Utterance]]) -> None:

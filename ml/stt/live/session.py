@@ -90,8 +90,12 @@ class LiveSession:
         # What follows is touched by the inbox's thread only.
         self._decoder: StreamDecoder | None = None
         self._detector = SpeechDetector()
-        longest = min(options.endpointing.max_utterance_seconds, resolution.model.capabilities.max_window_seconds)
-        self._endpointer = Endpointer(options.endpointing, max_seconds=longest)
+        able = resolution.model.capabilities
+        self._endpointer = Endpointer(
+            options.endpointing,
+            max_seconds=min(options.endpointing.max_utterance_seconds, able.max_window_seconds),
+            lead_seconds=able.lead_seconds,
+        )
         self._quality = QualityMeter()
         self._tape = Tape()
         self._utterances = Utterances(

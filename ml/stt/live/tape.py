@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 
 from ml.audio.decode import SAMPLE_RATE
-from ml.types import PcmSamples
+from ml.types import NO_SOUND, PcmSamples
 
 _KEPT_SAMPLES = 2 * SAMPLE_RATE
 """Kept while nobody speaks: what may turn out to be the beginning of speech, and the padding before it."""
@@ -35,7 +35,7 @@ class Tape:
             if place + len(piece) > start and place < end:
                 parts.append(piece[max(0, start - place) : end - place])
             place += len(piece)
-        return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+        return np.concatenate(parts) if parts else NO_SOUND
 
     def keep(self, reader: int, start: int) -> None:
         """Keeps everything from `start` on until the reader releases it."""

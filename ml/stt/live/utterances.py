@@ -12,8 +12,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from ml import errors, runtime
 from ml.audio.decode import SAMPLE_RATE
 from ml.stt import recognition, registry
@@ -27,7 +25,7 @@ from ml.stt.live.writing import LiveWriter, masked
 from ml.stt.stages import wanted
 from ml.stt.text.rescoring import alternatives_wanted
 from ml.stt.vad import SpeechSpan
-from ml.types import Caller, PcmSamples
+from ml.types import NO_SOUND, Caller, PcmSamples
 
 log = logging.getLogger(__name__)
 
@@ -106,14 +104,16 @@ class Utterances:
         resolution = registry.resolve(self._options)
         model = _serving(resolution)
         window = self._window(resolution, model)
-        agreement = Agreement(final_may_differ=bool(window.alternatives))
+        settled = model.capabilities.settled_seconds
+        agreement = Agreement(settled_seconds=settled, final_may_differ=bool(window.alternatives))
         utterance = _Utterance(self._count, window_start, window_start, model, resolution, window, agreement)
         self._count += 1
         self._current = utterance
         self._queue.append(utterance)
         self._last_word_end = None
         self._tell(utterance, SpeechStarted(utterance.number, _seconds(speech_start)))
-        utterance.hearing = open_hearing(self._work(utterance))
+        lead = speech_start - round(model.capabilities.lead_seconds * SAMPLE_RATE)
+        utterance.hearing = open_hearing(self._work(utterance, before=self._desk.tape.read(lead, window_start)))
 
     def give(self, end: int) -> None:
         """The window of the utterance under way reaches up to `end`."""
@@ -168,7 +168,7 @@ class Utterances:
         options = self._options
         language = registry.primary_language(resolution.language)
         return Window(
-            np.zeros(0, np.int16),
+            NO_SOUND,
             language=language if resolution.language_confidence else None,
             task=options.task,
             prompt=options.prompt,
@@ -176,13 +176,14 @@ class Utterances:
             alternatives=alternatives_wanted(model.capabilities, language, options),
         )
 
-    def _work(self, utterance: _Utterance) -> Work:
+    def _work(self, utterance: _Utterance, *, before: PcmSamples) -> Work:
         def on_partial(hypothesis: Hypothesis, seconds: float) -> None:
             self._partial(utterance, hypothesis, seconds)
 
         return Work(
             model=utterance.model,
             window=utterance.window,
+            before=before,
             caller=self._desk.caller,
             cancel=self._desk.cancel,
             loaders=self._desk.loaders,
