@@ -17,7 +17,7 @@ from ml.artifacts import ModelFolder
 from ml.residency import ModelSpec, ModelState
 from ml.tts import languages
 from ml.tts.engines import base, espeak
-from ml.tts.engines.base import SpeechRequest, SynthesizerCapabilities
+from ml.tts.engines.base import SpeechRequest, SynthesizerCapabilities, TimingSynthesizer
 from ml.tts.script import Run, Style, Utterance
 from ml.tts.timing import Sound
 from ml.types import Caller, Voice
@@ -228,8 +228,8 @@ def speak_batch(engine: Any, requests: Sequence[SpeechRequest], cancel: threadin
 
 def _speak(engine: Any, request: SpeechRequest, cancel: threading.Event | None) -> Sound:
     if request.timed and engine.capabilities.word_times:
-        sound: Sound = engine.speak_timed(request, cancel=cancel)
-        return sound
+        timing: TimingSynthesizer = engine
+        return timing.speak_timed(request, cancel=cancel)
     return Sound(engine.speak(request, cancel=cancel))
 
 
