@@ -16,7 +16,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import InlineModelAdmin
 from django.db.models import ForeignKey, Model, Q, QuerySet
-from django.forms import ModelChoiceField
+from django.forms import Media, ModelChoiceField
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -28,6 +28,13 @@ from accounts.models import Organization, Role, User
 from common import errors
 from common.display import status_style
 from ml.errors import MlError
+
+_SLUGS = Media(
+    js=[
+        f"admin/js/{name}.js"
+        for name in ("urlify", "prepopulate", "vendor/xregexp/xregexp", "vendor/xregexp/xregexp.min")
+    ]
+)._js  # type: ignore[attr-defined]
 
 # ── Who sees what ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -138,6 +145,12 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
         if self.hidden_lookups & set(lookup.split("__")):
             return False
         return super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+
+    @property
+    def media(self) -> Media:
+        """Without the scripts that make a slug of another field, the largest of all, where no field is made so."""
+        media = super().media
+        return media if self.prepopulated_fields else Media(js=[path for path in media._js if path not in _SLUGS])  # type: ignore[attr-defined]
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Without the organisation where every row has the same."""
@@ -260,7 +273,7 @@ class ScopedInline(Scoped, InlineModelAdmin):
 class OrganizationFilter(admin.SimpleListFilter):
     """The user's organisations; absent where there is only one. (A plain filter would name everyone's.)"""
 
-    title = "organization"
+    title = "organisation"
     parameter_name = "org"
     path: ClassVar[str] = "organization"
 

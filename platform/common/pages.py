@@ -19,9 +19,18 @@ def is_page(request: HttpRequest) -> bool:
     return any(request.path == root or request.path.startswith(f"{root}/") for root in _PAGES)
 
 
-def error_page(status: int, title: str, message: str) -> HttpResponse:
-    """Rendered without the request: no session, no user and no query, which may be what is broken."""
-    fields = {"status": status, "title": title, "message": message, "request_id": context.request_id.get()}
+def error_page(status: int, title: str, message: str, *, sign_out: str = "") -> HttpResponse:
+    """Rendered without the request: no session, no user and no query, which may be what is broken.
+
+    sign_out: a CSRF token, for somebody whom the dashboard would lead back here.
+    """
+    fields = {
+        "sign_out": sign_out,
+        "status": status,
+        "title": title,
+        "message": message,
+        "request_id": context.request_id.get(),
+    }
     return HttpResponse(render_to_string("errors/error.html", fields), status=status)
 
 

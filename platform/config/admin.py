@@ -6,14 +6,35 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
+from django.apps import apps
 from django.contrib.admin import AdminSite
 from django.contrib.admin.apps import AdminConfig
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 
 
+_SPELLING = (("organization", "organisation"), ("api key", "API key"), ("webhook endpoint", "webhook"))
+"""As visible text has it, and what code and columns are called does not."""
+
+
 class SpeechAdminConfig(AdminConfig):
     default_site = "config.admin.SpeechAdminSite"
+
+    def ready(self) -> None:
+        super().ready()
+        for model in apps.get_models():
+            for named in (model._meta, *model._meta.fields):
+                _spell(named)
+
+
+def _spell(named: Any) -> None:
+    """Corrects what a model or a field is called on pages. Migrations keep what was written down, which is no text."""
+    for attribute in ("verbose_name", "verbose_name_plural"):
+        name = written = str(getattr(named, attribute, ""))  # the plural is made of the singular when it is read
+        for wrong, right in _SPELLING:
+            name = name.replace(wrong, right)
+        if name != written:
+            setattr(named, attribute, name)
 
 
 class SpeechAdminSite(AdminSite):

@@ -12,6 +12,7 @@ from django.contrib.auth import get_user, logout
 from django.contrib.auth.views import redirect_to_login
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers, patch_vary_headers
@@ -270,4 +271,4 @@ def _without_organization(request: HttpRequest) -> HttpResponse:
     if request.user.is_superuser and SSO_KEY not in request.session:
         return redirect("admin:index")
     message = _("%(person)s is not a member of any organisation. An owner can add you.") % {"person": request.user}
-    return error_page(403, _("No organisation"), message)
+    return error_page(403, _("No organisation"), message, sign_out=get_token(request))

@@ -7,12 +7,13 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.core.cache import cache
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.actors import Actor
 from analytics.models import Task
@@ -35,10 +36,10 @@ PERIOD_DAYS = 30
 _HEALTH_SECONDS = 10  # a check writes to the storage: not at every look
 
 _PARTS = {
-    "database": "Database",
-    "storage": "Audio storage",
-    "tts_engine": "Speech synthesis",
-    "stt_engine": "Speech recognition",
+    "database": gettext_lazy("Database"),
+    "storage": gettext_lazy("Audio storage"),
+    "tts_engine": gettext_lazy("Speech synthesis"),
+    "stt_engine": gettext_lazy("Speech recognition"),
 }
 
 
@@ -123,17 +124,19 @@ def audio_key(*, actor: Actor, task: str, job_id: uuid.UUID) -> str:
     else:
         key = ""
     if not key:
-        raise errors.NotFound("This job has no audio.")
+        raise errors.NotFound(_("This job has no audio."))
     return key
 
 
 def quota_meters(actor: Actor) -> dict[str, Any]:
     """What `dashboard/quota_meters.html` shows of the organisation's month."""
     state = quota_state(organization=actor.organization)
+    year, month = map(int, state["period"].split("-"))
     limits, used = state["limits"], state["used"]
     seconds, most_seconds = used["audio_seconds"], limits["monthly_audio_seconds"]
     return {
         "state": state,
+        "month": date(year, month, 1),
         "resets_at": parse_datetime(state["resets_at"]),
         "limits": limits,
         "used": used,
@@ -153,7 +156,7 @@ def _health() -> tuple[PartHealth, ...]:
     models = list(list_models())
     return tuple(
         PartHealth(
-            name=_PARTS.get(name, name),
+            name=str(_PARTS.get(name, name)),
             status="ok" if outcome == "ok" else "not available",
             detail=_engine_detail(name, models) if outcome == "ok" else outcome.partition(":")[0],
         )
@@ -162,9 +165,13 @@ def _health() -> tuple[PartHealth, ...]:
 
 
 def _engine_detail(part: str, models: list[ModelVersion]) -> str:
-    rows = [row for row in models if f"{row.task}_engine" == part]
-    shown = [f"{row.name} · {len(row.languages)} language{'' if len(row.languages) == 1 else 's'}" for row in rows]
-    return ", ".join(shown) or ("Connected" if part == "database" else "Writable")
+    rows = [row for row in models if row.is_active and f"{row.task}_engine" == part]
+    shown = [f"{row.name} · {_languages(len(row.languages))}" if row.languages else row.name for row in rows]
+    return ", ".join(shown) or (_("Connected") if part == "database" else _("Writable"))
+
+
+def _languages(count: int) -> str:
+    return ngettext("%d language", "%d languages", count) % count
 
 
 def _usage(actor: Actor) -> Usage:
@@ -192,7 +199,7 @@ def _spoken(job: TtsJob) -> RecentJob:
     return RecentJob(
         id=job.id,
         task=Task.TTS,
-        task_label="Speech out",
+        task_label=_("Speech out"),
         summary=job.text[:120],
         status=job.status,
         status_label=job.get_status_display(),
@@ -205,12 +212,12 @@ def _spoken(job: TtsJob) -> RecentJob:
 
 def _heard(job: SttJob) -> RecentJob:
     transcription = getattr(job, "transcription", None)
-    text = transcription.text[:120] or "(silence)" if transcription else ""
+    text = transcription.text[:120] or _("(no speech)") if transcription else ""
     return RecentJob(
         id=job.id,
         task=Task.STT,
-        task_label="Speech in",
-        summary=text or str(job.audio or job.filename or "(recording not kept)"),
+        task_label=_("Speech in"),
+        summary=text or str(job.audio or job.filename or _("(recording not kept)")),
         status=job.status,
         status_label=job.get_status_display(),
         detail=job.error_message or " · ".join(filter(None, [str(job.audio or ""), job.model])),
@@ -225,8 +232,11 @@ def _has_audio(job: TtsJob) -> bool:
 
 
 def name_voices(*, actor: Actor, jobs: Sequence[TtsJob]) -> None:
-    """Gives each job a `voice_name`: what an own voice is called; of any other, or one that is gone, the id."""
+    """Gives each job a `voice_name`: what its voice is called; of one that is gone, the id."""
     ids = {job.voice for job in jobs if voices.is_own_id(job.voice)}
     names = {str(row.id): row.name for row in voices.list_voices(actor=actor).filter(id__in=ids)} if ids else {}
+    names |= {voice.id: voice.name for voice in tts.list_voices()}
     for job in jobs:
-        job.voice_name = names.get(job.voice, job.voice)  # type: ignore[attr-defined]
+        voice, _plus, timbre = job.voice.partition("+")
+        name = names.get(voice, voice)
+        job.voice_name = f"{name} + {timbre}" if timbre else name  # type: ignore[attr-defined]

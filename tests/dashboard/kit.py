@@ -25,6 +25,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 from tests.browser import signed_in
 from tests.conftest import ROOT, Tenant
+from tests.dashboard.looked_at import assert_listed
 
 AXE = ROOT / "tests" / "vendor" / "axe" / "axe.min.js"
 _SHELL, _WHOLE = Path("/usr/bin/chromium-headless-shell"), Path("/usr/bin/chromium")
@@ -90,6 +91,7 @@ class Chromium:
 
 def check(page: Page, name: str, *, most_bytes: int = MOST_BYTES) -> None:
     """Of the page as it is now: accessible in both colours, fits a phone, light, no inline style; pictures of it."""
+    assert_listed(page.url, name)
     assert_light(page, most_bytes)
     assert " style=" not in page.request.get(page.url).text(), "an inline style, which the content policy refuses"
     size = page.viewport_size

@@ -8,6 +8,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import expect
 
+from dashboard import urls
 from dashboard.nav import registered
 from tests.conftest import ROOT, Tenant
 from tests.dashboard.kit import (
@@ -21,6 +22,7 @@ from tests.dashboard.kit import (
     toast,
     used_icons,
 )
+from tests.dashboard.looked_at import LOOKED_AT, NO_PAGE
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_design_is_for_debugging(tenant: Tenant, chromium: Chromium) -> None:
     answer = page.goto("/design")
     assert answer
     assert answer.status == 404
-    check(page, "nothing-here")
+    check(page, "design-not-here")
 
 
 def test_administration_is_accessible(tenant: Tenant, chromium: Chromium) -> None:
@@ -148,6 +150,16 @@ def test_every_icon_is_in_the_sprite() -> None:
     assert used_icons()
     assert used_icons() <= present, "add them to scripts/icons.txt and run make vendor"
     assert present == set((ROOT / "scripts/icons.txt").read_text().split())
+
+
+def test_every_page_is_looked_at() -> None:
+    """An address without a check of its page (axe, both widths and colours, weight) is not finished."""
+    pages = {pattern.name for pattern in urls.urlpatterns if pattern.name and "get" in dir(pattern.callback.view_class)}
+    assert pages - LOOKED_AT.keys() == NO_PAGE.keys(), "check the page, and list it in tests/dashboard/looked_at.py"
+    assert LOOKED_AT.keys() <= {pattern.name for pattern in urls.urlpatterns}
+    tests = "".join(path.read_text() for path in (ROOT / "tests/dashboard").glob("test_*.py"))
+    for beginning in LOOKED_AT.values():
+        assert re.search(rf'check\(\s*\w+, f?"{beginning}', tests), f"no check begins with {beginning!r}"
 
 
 def test_shortcuts_are_one_pages_each() -> None:

@@ -178,7 +178,7 @@ class Hub:
         request.sent = len(sent)
         handler.wfile.write(sent[:HALF])
         if len(sent) > HALF:
-            self.pause.wait(60)
+            self.pause.wait(300)  # a machine that is busy looks at pages for long meanwhile
             with suppress(BrokenPipeError):  # cancelled
                 handler.wfile.write(sent[HALF:])
         if len(sent) < len(body):

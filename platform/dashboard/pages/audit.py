@@ -123,10 +123,10 @@ _DATE = {"type": "date"}
 
 
 class AuditFilters(FilterForm):
-    action = forms.ChoiceField(label=gettext_lazy("What"), choices=KINDS)
     by = forms.CharField(
         label=gettext_lazy("By (e-mail address)"), max_length=254, widget=forms.TextInput(attrs={"type": "search"})
     )
+    action = forms.ChoiceField(label=gettext_lazy("What"), choices=KINDS)
     since = forms.DateField(label=gettext_lazy("From"), widget=forms.DateInput(attrs=_DATE))
     until = forms.DateField(label=gettext_lazy("To"), widget=forms.DateInput(attrs=_DATE))
 

@@ -34,7 +34,7 @@ class CloneForm(forms.Form):
     )  # fmt: skip
     person = forms.CharField(label=_("Whose voice it is"), max_length=200)
     statement = forms.CharField(
-        label=_("Consent"), max_length=3000, initial=services.STATEMENT, widget=forms.Textarea(attrs={"rows": 2})
+        label=_("Consent"), max_length=3000, initial=services.STATEMENT, widget=forms.Textarea(attrs={"rows": 3})
     )
     consent_audio = forms.FileField(
         label=_("Spoken consent"), allow_empty_file=True, widget=_RECORDABLE,

@@ -61,7 +61,7 @@ class SpeakForm(forms.Form):
 
     def __init__(self, voices: list[Voice], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["voice"].widget.choices = [(voice.id, voice.name) for voice in voices]  # type: ignore[attr-defined]
+        self.fields["voice"].widget.choices = [(voice.id, f"{voice.name} · {voice.language}") for voice in voices]  # type: ignore[attr-defined]
         timbres = [("", _("As it is")), *((item.id, item.name) for item in selectors.list_variants())]
         self.fields["timbre"].widget.choices = timbres  # type: ignore[attr-defined]
 
@@ -83,7 +83,7 @@ class SpeakPage(Page):
         chosen = request.GET.get("voice", "") or first
         format_name = usual.format if usual.format in FORMATS else "mp3"
         form = SpeakForm(voices, initial={"voice": chosen, "format": format_name, "speed": 1, "pitch": 0})
-        fields = {"form": form, "history": _history(self), "limit": settings.TTS_MAX_CHARACTERS}
+        fields = {"form": form, "history": _history(self), "limit": settings.TTS_MAX_CHARACTERS, "samples": SAMPLES}
         return self.render("dashboard/studio/speak.html", fields, part="dashboard/studio/history.html")
 
 

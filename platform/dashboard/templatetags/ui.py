@@ -54,8 +54,8 @@ def _new_id(kind: str) -> str:
 def icon(name: str, px: int = 16) -> SafeString:
     """A drawing of the sprite (scripts/icons.txt names them). A word always stands beside it, or in a label."""
     return format_html(
-        '<svg class="icon" width="{}" height="{}" aria-hidden="true"><use href="{}#{}"></use></svg>',
-        px, px, static("vendor/lucide/sprite.svg"), name,
+        '<svg class="icon"{} aria-hidden="true"><use href="{}#{}"></use></svg>',
+        "" if px == 16 else format_html(' width="{}" height="{}"', px, px), static("vendor/lucide/sprite.svg"), name,
     )  # fmt: skip
 
 

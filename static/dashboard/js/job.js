@@ -1,14 +1,12 @@
 // One job's page: the waveform, words in step with the audio, and the result when it is there.
 
-import { waveform } from "./waves.js";
-
 const MOST_SECONDS = 1800; // a longer recording would be decoded whole in the browser's memory, for a picture
 
 const audio = document.querySelector("[data-audio]");
 const wave = document.querySelector("[data-wave]");
 
 if (audio && wave && Number(wave.dataset.seconds) < MOST_SECONDS) {
-  waveform(wave, { media: audio });
+  import("./waves.js").then(({ waveform }) => waveform(wave, { media: audio })); // large: only where it is drawn
 } else if (wave) wave.hidden = true;
 
 const transcript = document.querySelector("[data-transcript]");
