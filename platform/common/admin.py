@@ -264,6 +264,11 @@ class ServiceAdmin(ScopedAdmin):
 class ReadOnlyAdmin(ScopedAdmin):
     """A history: it is written by services, never here. A page names its `fields`, and repeats them as read-only."""
 
+    @property
+    def media(self) -> Media:
+        """What lists need: there is nothing to fill in."""
+        return Media(js=["admin/js/core.js", "admin/js/actions.js"])
+
 
 class ScopedInline(Scoped, InlineModelAdmin):
     extra = 0

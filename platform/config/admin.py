@@ -12,7 +12,6 @@ from django.contrib.admin.apps import AdminConfig
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 
-
 _SPELLING = (("organization", "organisation"), ("api key", "API key"), ("webhook endpoint", "webhook"))
 """As visible text has it, and what code and columns are called does not."""
 

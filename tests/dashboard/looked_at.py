@@ -1,4 +1,4 @@
-"""Which checks look at which pages. `kit.check` holds its caller to this table, `test_shell` holds the table complete."""
+"""Which checks look at which pages. `kit.check` holds its callers to the table, `test_shell` holds it complete."""
 
 from __future__ import annotations
 

@@ -12,9 +12,11 @@ from dashboard import urls
 from dashboard.nav import registered
 from tests.conftest import ROOT, Tenant
 from tests.dashboard.kit import (
+    MOST_BYTES,
     SCHEMES,
     Chromium,
     assert_accessible,
+    assert_light,
     check,
     get_page,
     screenshot,
@@ -77,6 +79,7 @@ def test_administration_is_accessible(tenant: Tenant, chromium: Chromium) -> Non
         for path in ("", "tts/ttsjob/", "accounts/membership/add/"):
             page.goto(f"/admin/{path}")  # anew: Django fades from one colour to the other
             assert_accessible(page, f"/admin/{path} {scheme}")
+            assert_light(page, MOST_BYTES if "add" not in path else 230_000)  # a form has Django's jQuery
 
 
 def test_commands_open_their_dialogs(tenant: Tenant) -> None:

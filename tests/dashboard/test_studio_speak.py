@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from playwright.sync_api import expect
+
 from tests.browser import csrf_token, signed_in
 from tests.conftest import Tenant, error_of
 from tests.dashboard.kit import Chromium, check, get_page, until
@@ -53,6 +55,17 @@ def test_voices_are_found_and_heard(tenant: Tenant, chromium: Chromium) -> None:
     assert "51–" in page.locator(".datatable").inner_text()
     page.goto("/dashboard/voices?q=nosuchlanguage")
     assert page.get_by_text("No voice matches").is_visible()
+
+    page.goto("/dashboard/studio/speak")
+    page.get_by_label("Find a voice").fill("german")
+    expect(page.locator("#id_voice option")).to_have_count(1)
+    assert page.locator("#id_voice").input_value() == "espeak:de"
+    page.get_by_role("button", name="Hear this voice").click()
+    until(page, "document.querySelector('[data-preview]').duration > 1")
+    assert TtsJob.objects.filter(organization=tenant.organization, voice="espeak:de", text__startswith="Franz").exists()
+    page.get_by_label("Find a voice").fill("nosuchlanguage")
+    expect(page.get_by_text("No voice matches.")).to_be_visible()
+    assert page.locator("#id_voice option").count() > 100
 
 
 def test_costs_few_queries(tenant: Tenant) -> None:

@@ -94,6 +94,8 @@ class LexiconPage(Page):
         return self._page(row, form, entries)
 
     def _page(self, row: PronunciationLexicon, form: LexiconForm, entries: list[dict[str, Any]]) -> HttpResponse:
+        for field in form.fields.values():
+            field.disabled = not self.actor.has_role(Role.DEVELOPER)
         fields = {
             "lexicon": row,
             "form": form,

@@ -12,6 +12,10 @@ export function colour(name) {
   return value;
 }
 
+function colours() {
+  return { waveColor: colour("--accent-tint"), progressColor: colour("--accent"), cursorColor: colour("--ink") };
+}
+
 /** Draws what `media` (an audio element) plays, or a blob, into `container`; hides it where this browser cannot decode. */
 export function waveform(container, { media, blob }) {
   const surfer = WaveSurfer.create({
@@ -22,12 +26,13 @@ export function waveform(container, { media, blob }) {
     barGap: 1,
     barRadius: 2,
     normalize: true,
-    waveColor: colour("--accent-tint"),
-    progressColor: colour("--accent"),
-    cursorColor: colour("--ink"),
+    ...colours(),
     cspNonce: document.querySelector("meta[name=style-nonce]")?.content,
   });
   surfer.on("error", () => { container.hidden = true; });
+  const again = () => surfer.setOptions(colours());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  new MutationObserver(again).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   if (blob) surfer.loadBlob(blob);
   return surfer;
 }
