@@ -12,7 +12,7 @@ from django.contrib.admin.apps import AdminConfig
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 
-_SPELLING = (("organization", "organisation"), ("api key", "API key"), ("webhook endpoint", "webhook"))
+_SPELLING = (("organization", "organisation"), ("api key", "API key"), ("webhook endpoint", "webhook"), ("url", "URL"))
 """As visible text has it, and what code and columns are called does not."""
 
 
