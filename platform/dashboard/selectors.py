@@ -23,6 +23,7 @@ from common.display import duration
 from common.health import readiness
 from dashboard.charts import Chart, jobs_chart
 from jobs import statistics
+from ml.errors import MlError
 from models_registry.models import ModelVersion
 from models_registry.selectors import list_models, list_workers
 from stt import selectors as stt
@@ -235,8 +236,16 @@ def name_voices(*, actor: Actor, jobs: Sequence[TtsJob]) -> None:
     """Gives each job a `voice_name`: what its voice is called; of one that is gone, the id."""
     ids = {job.voice for job in jobs if voices.is_own_id(job.voice)}
     names = {str(row.id): row.name for row in voices.list_voices(actor=actor).filter(id__in=ids)} if ids else {}
-    names |= {voice.id: voice.name for voice in tts.list_voices()}
+    names |= _built_in_voices() if jobs else {}
     for job in jobs:
         voice, _plus, timbre = job.voice.partition("+")
         name = names.get(voice, voice)
         job.voice_name = f"{name} + {timbre}" if timbre else name  # type: ignore[attr-defined]
+
+
+def _built_in_voices() -> dict[str, str]:
+    """Their names by id; none while no engine answers: what was spoken is listed all the same."""
+    try:
+        return {voice.id: voice.name for voice in tts.list_voices()}
+    except MlError:
+        return {}
