@@ -30,6 +30,7 @@ class Postgres:
         """hosts: further addresses of this machine to listen at; networks: who may connect there."""
         self.folder, self.hosts, self.port = folder, ("127.0.0.1", *hosts), free_port()
         folder.mkdir(parents=True, exist_ok=True)
+        self._session: psycopg.Connection | None = None
         self._files = PostgresServer(folder)
         with PostgresServer._lock:
             self._files.ensure_pgdata_inited()
@@ -55,8 +56,14 @@ class Postgres:
         return psycopg.connect(f"postgresql://postgres@127.0.0.1:{self.port}/{database}", autocommit=True)
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self.connect() as connection:
-            return connection.execute(query, values).fetchall()  # type: ignore[arg-type]
+        """In a session that is kept, as those who wait ask often; in a new one where a stop has ended it."""
+        if self._session is not None and not self._session.closed:
+            try:
+                return self._session.execute(query, values).fetchall()  # type: ignore[arg-type]
+            except psycopg.OperationalError:
+                self._session.close()
+        self._session = self.connect()
+        return self._session.execute(query, values).fetchall()  # type: ignore[arg-type]
 
     def value(self, query: str, *values: Any) -> Any:
         return self.rows(query, *values)[0][0]
@@ -75,6 +82,8 @@ def running_postgres(folder: Path, *, empty: bool = False, **options: Any) -> It
                 connection.execute("CREATE DATABASE speech")
         yield postgres
     finally:
+        if postgres._session is not None:
+            postgres._session.close()
         if (folder / "postmaster.pid").exists():
             postgres.stop("immediate")
 
