@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from django.core import mail
+from django.test import override_settings
 from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 
@@ -170,7 +171,7 @@ def test_queued_job_holds_its_characters_until_it_ends(tenant: Tenant) -> None:
 def test_cancelled_transcription_bills_what_was_heard(tenant: Tenant) -> None:
     limit(tenant, monthly_audio_seconds=3600)
     client = tenant.key("stt")
-    speech = client.get(speak(tenant.key("tts"), "A sentence that is to be heard. " * 60).json()["audio_url"]).content
+    speech = client.get(speak(tenant.key("tts"), "A sentence that is to be heard. " * 30).json()["audio_url"]).content
     job_id = hear(client, speech, **{"async": "true"}).json()["job_id"]
     until(lambda: client.get(f"/stt/jobs/{job_id}").json()["progress"] > 0.3, 60)
     held = Reservation.objects.get(job_id=job_id)
@@ -308,8 +309,9 @@ def test_many_that_must_wait_keep_nobody_busy(tenant: Tenant, other_tenant: Tena
     """One slot, held by a long job: the others are looked at seldom, and called one after the other when it is free."""
     limit(tenant, max_concurrent_jobs=1)
     client = tenant.key("tts")
-    long = speak(client, LONG_TEXT, **{"async": True}).json()["job_id"]
-    until(lambda: client.get(f"/tts/jobs/{long}").json()["status"] == "processing")
+    with override_settings(TTS_MAX_CHARACTERS=1_000_000):  # it lasts until the others have been put off, and is deleted
+        long = speak(client, LONG_TEXT * 8, **{"async": True}).json()["job_id"]
+        until(lambda: client.get(f"/tts/jobs/{long}").json()["status"] == "processing")
     items = [{"text": f"Short {n}."} for n in range(100)]
     batch_id = client.post("/tts/synthesize-batch", json={"items": items, "async": True}).json()["batch_id"]
     ids = [str(job_id) for job_id in TtsJob.objects.filter(batch_id=batch_id).values_list("id", flat=True)]
