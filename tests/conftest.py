@@ -26,7 +26,7 @@ OWNED_AUDIO = ROOT / "tests" / "audio"
 PASSWORD = "correct horse battery"
 
 
-LONG = ("tests/faults/", "tests/training/", "tests/models/", "tests/test_run.py", "tests/dashboard/")
+LONG = ("tests/faults/", "tests/training/", "tests/models/", "tests/test_run.py", "tests/wyoming/", "tests/dashboard/")
 """Where a file's few tests take long. They come first: whichever process were left with one would end long after."""
 
 
