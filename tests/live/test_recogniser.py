@@ -388,7 +388,7 @@ def test_urgent_steps_go_first_in_small_rounds():
     futures += [queue.submit(name, urgency=urgency.get(name, 0)) for name in "abxczy"]
     go.set()
     assert [future.result(30) for future in futures] == ["first", *"abxczy"]
-    assert rounds == [["first"], ["z", "x"], ["y", "a"], ["b", "c"]]
+    assert rounds == [["first"], ["z"], ["x"], ["y"], ["a", "b"], ["c"]]
     queue.close()
     with pytest.raises(errors.EngineUnavailable):
         queue.submit("late")

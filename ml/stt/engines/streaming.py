@@ -75,7 +75,7 @@ class StepQueue:
     """Steps of many utterances, computed together by one thread, which lives while there are users.
 
     compute: sets the future of each step that it is given; what it raises is the outcome of those that it left.
-    width: so many at most are computed together; who comes meanwhile waits for all of them.
+    width: so many at most are computed together, urgent ones by themselves; who comes meanwhile waits for all of them.
     """
 
     def __init__(self, compute: Callable[[list[Step]], None], *, name: str, width: int = 64) -> None:
@@ -122,7 +122,8 @@ class StepQueue:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if self._closed:
                 return []
-            return [self._waiting.popleft() for _ in range(min(self._width, len(self._waiting)))]
+            width = 1 if self._waiting[0].urgency else self._width  # who waits for it need not wait for others' too
+            return [self._waiting.popleft() for _ in range(min(width, len(self._waiting)))]
 
     def _settle(self, steps: list[Step]) -> None:
         started = [step for step in steps if step.future.set_running_or_notify_cancel()]

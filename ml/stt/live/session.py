@@ -77,14 +77,13 @@ class LiveSession:
         self._on_heard = on_heard
         self._cancel = threading.Event()
         self._reason: CloseReason | None = None  # why it is ending, or has ended
-        self._bytes_a_second = bytes_per_second(options.encoding, options.sample_rate)
         opener = contextvars.copy_context()  # whose work the threads' log lines and traces tell of
         self._inbox = Inbox(
             lend=lambda step: recogniser.run(functools.partial(opener.copy().run, step)),
             hear=self._hear_bytes,
             do=self._do,
             behind=lambda: self.loading or self._utterances.behind,
-            bytes_a_second=self._bytes_a_second,
+            bytes_a_second=bytes_per_second(options.encoding, options.sample_rate),
             buffer_seconds=options.buffer_seconds,
         )
         # What follows is touched by the inbox's thread only.
@@ -108,11 +107,6 @@ class LiveSession:
     def audio_seconds(self) -> float:
         """Heard so far."""
         return self._tape.end / SAMPLE_RATE
-
-    @property
-    def waiting_seconds(self) -> float:
-        """Of sound that was pushed and waits to be heard (of Opus: about)."""
-        return self._inbox.sound_bytes / self._bytes_a_second
 
     @property
     def stages(self) -> tuple[str, ...]:
