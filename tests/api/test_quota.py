@@ -171,7 +171,7 @@ def test_queued_job_holds_its_characters_until_it_ends(tenant: Tenant) -> None:
 def test_cancelled_transcription_bills_what_was_heard(tenant: Tenant) -> None:
     limit(tenant, monthly_audio_seconds=3600)
     client = tenant.key("stt")
-    speech = client.get(speak(tenant.key("tts"), "A sentence that is to be heard. " * 30).json()["audio_url"]).content
+    speech = client.get(speak(tenant.key("tts"), "A sentence that is to be heard. " * 60).json()["audio_url"]).content
     job_id = hear(client, speech, **{"async": "true"}).json()["job_id"]
     until(lambda: client.get(f"/stt/jobs/{job_id}").json()["progress"] > 0.3, 60)
     held = Reservation.objects.get(job_id=job_id)
