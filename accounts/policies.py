@@ -117,11 +117,17 @@ def checked_networks(given: Iterable[str]) -> list[str]:
 
 def _network(text: str) -> Network:
     try:
-        network = ipaddress.ip_network(text)
-    except ValueError as error:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
         raise errors.InvalidRequest(
-            f"{text[:50]!r} is no network such as 203.0.113.0/24: {error}.", param="networks", code="network_invalid"
-        ) from None
+            f"{text[:50]!r} is neither an address nor a network such as 203.0.113.0/24.",
+            param="networks", code="network_invalid",
+        ) from None  # fmt: skip
+    if ipaddress.ip_interface(text).ip != network.network_address:
+        raise errors.InvalidRequest(
+            f"{text[:50]!r} names an address within a network; the network is {network}.",
+            param="networks", code="network_invalid",
+        )  # fmt: skip
     if network.prefixlen == 0:
         raise errors.InvalidRequest(
             f"{network} is everywhere; leave the list empty instead.", param="networks", code="network_invalid"

@@ -15,7 +15,7 @@ __all__ = ["LexiconAdmin", "SpeechDefaultsAdmin", "TtsJobAdmin", "VoiceDefaultsA
 @admin.register(TtsJob)
 class TtsJobAdmin(JobAdmin):
     list_display = (
-        "excerpt", "state", "organization", "voice", "characters", "audio_length", "listen", "made_by", "created_at",
+        "excerpt", "state", "organization", "voice", "audio_length", "listen", "made_by", "created_at",
     )  # fmt: skip
     list_filter = (*JobAdmin.list_filter, "format")
     search_fields = (*JobAdmin.search_fields, "text", "voice", "language")

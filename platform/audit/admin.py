@@ -5,22 +5,27 @@ from __future__ import annotations
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
+from audit import words
 from audit.models import AuditEntry
 from common.admin import OrganizationFilter, ReadOnlyAdmin, pretty
 
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "organization", "action", "actor", "what", "address")
+    list_display = ("created_at", "organization", "did", "actor", "what", "address")
     list_filter = (OrganizationFilter, "actor_type", "created_at")
     list_select_related = ("organization",)
     search_fields = ("action", "actor_label", "object_label", "object_id", "request_id")
     date_hierarchy = "created_at"
     fields = (
-        "created_at", "organization", "action", "actor", "actor_id", "object_type", "object_id", "object_label",
+        "created_at", "organization", "did", "action", "actor", "actor_id", "object_type", "object_id", "object_label",
         "address", "user_agent", "request_id", "shown_details",
     )  # fmt: skip
     readonly_fields = fields
+
+    @admin.display(description="what", ordering="action")
+    def did(self, entry: AuditEntry) -> str:
+        return str(words.what(entry.action))
 
     @admin.display(description="by", ordering="actor_label")
     def actor(self, entry: AuditEntry) -> str:

@@ -32,11 +32,13 @@ def status_style(status: str) -> StatusStyle:
 
 
 def duration(seconds: float | None) -> str:
-    """`0.42 s`, `12.3 s`, `4:05 min`, `1:02:03 h`; a dash for nothing."""
+    """`4 ms`, `0.42 s`, `12.3 s`, `4:05 min`, `1:02:03 h`; a dash for nothing."""
     if seconds is None:
         return "–"
     if seconds == 0:
         return "0 s"
+    if seconds < 0.01:
+        return f"{max(seconds * 1000, 1):.0f} ms"
     if seconds < 60:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -22,17 +22,18 @@ _BY_ADDRESS = ("/health", "/health/ready", "/metrics")
 """Probes and scrapers know this process by its address, which is in nobody's ALLOWED_HOSTS; no answer depends on it."""
 
 
-class RequestContextMiddleware:
-    """Names the request, echoes the name in X-Request-ID, and logs what was answered and how long it took.
-
-    Sync only, on purpose: see MIDDLEWARE.
-    """
+class SyncMiddleware:
+    """The base of ours. Sync only, on purpose: see MIDDLEWARE."""
 
     async_capable = False
     sync_capable = True
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
+
+
+class RequestContextMiddleware(SyncMiddleware):
+    """Names the request, echoes the name in X-Request-ID, and logs what was answered and how long it took."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()

@@ -19,12 +19,19 @@ def is_page(request: HttpRequest) -> bool:
     return any(request.path == root or request.path.startswith(f"{root}/") for root in _PAGES)
 
 
-def error_page(status: int, title: str, message: str, *, sign_out: str = "") -> HttpResponse:
+DASHBOARD = ("Go to the dashboard", "/dashboard")
+
+
+def error_page(
+    status: int, title: str, message: str, *, sign_out: str = "", way_on: tuple[str, str] = DASHBOARD
+) -> HttpResponse:
     """Rendered without the request: no session, no user and no query, which may be what is broken.
 
     sign_out: a CSRF token, for somebody whom the dashboard would lead back here.
+    way_on: what the button says, and where it leads.
     """
     fields = {
+        "way_on": way_on,
         "sign_out": sign_out,
         "status": status,
         "title": title,

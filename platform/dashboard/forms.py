@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from django import forms
+from django.utils.dateparse import parse_datetime
 
 from common import errors
 from ml.errors import MlError
 
 Answer = TypeVar("Answer")
+
+
+class MomentWidget(forms.DateTimeInput):
+    """Holds UTC; js/moments.js shows it in the reader's zone, and sends UTC again. Without the script it is UTC."""
+
+    def __init__(self) -> None:
+        super().__init__(attrs={"type": "datetime-local", "data-utc": True, "autocomplete": "off"})
+
+    def format_value(self, value: Any) -> Any:
+        """Also of what was sent, which says so itself: `2030-01-01T10:00:00.000Z`."""
+        try:
+            moment = parse_datetime(value) if isinstance(value, str) else value
+        except ValueError:
+            return value
+        if not isinstance(moment, datetime):
+            return value
+        utc = moment.astimezone(UTC) if moment.tzinfo else moment
+        return f"{utc:%Y-%m-%dT%H:%M}"
 
 
 class LinesWidget(forms.Textarea):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from common.middleware import SyncMiddleware
 from common.pages import is_page
 
 POLICY = "; ".join(
@@ -34,18 +34,12 @@ NO_PAGE_POLICY = "default-src 'none'; media-src 'self'; frame-ancestors 'none'; 
 _DOCS = "/api/v1/docs"
 
 
-class ContentSecurityPolicyMiddleware:
+class ContentSecurityPolicyMiddleware(SyncMiddleware):
     """The policy on every page of the dashboard and the administration, error pages too; another on the API's answers,
     which are not cached unless they say so themselves.
 
-    Not on the API's reference: Swagger UI starts from an inline script. Sync only: see MIDDLEWARE.
+    Not on the API's reference: Swagger UI starts from an inline script.
     """
-
-    async_capable = False
-    sync_capable = True
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not is_page(request):

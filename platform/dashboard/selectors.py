@@ -233,14 +233,24 @@ def _has_audio(job: TtsJob) -> bool:
 
 
 def name_voices(*, actor: Actor, jobs: Sequence[TtsJob]) -> None:
-    """Gives each job a `voice_name`: what its voice is called; of one that is gone, the id."""
-    ids = {job.voice for job in jobs if voices.is_own_id(job.voice)}
+    """Gives each job a `voice_name`: what its voice is called, or each of a mix; of one that is gone, the id."""
+    ids = {own for job in jobs for own in voices.own_ids_in(job.voice)}
     names = {str(row.id): row.name for row in voices.list_voices(actor=actor).filter(id__in=ids)} if ids else {}
     names |= _built_in_voices() if jobs else {}
     for job in jobs:
-        voice, _plus, timbre = job.voice.partition("+")
-        name = names.get(voice, voice)
-        job.voice_name = f"{name} + {timbre}" if timbre else name  # type: ignore[attr-defined]
+        job.voice_name = names.get(job.voice) or _mix_name(job.voice, names)  # type: ignore[attr-defined]
+
+
+def _mix_name(voice: str, names: dict[str, str]) -> str:
+    """`vctk:p225(2)+p226` as "Anna (2) + Ben": a part may leave out the model of the first, or be a timbre."""
+    model = voice.partition(":")[0]
+    words = []
+    for part in voice.split("+"):
+        voice_id, bracket, weight = part.partition("(")
+        plain = voice_id.partition("@")[0]  # the same voice in another language: "<id>@de"
+        found = (names.get(id_) for id_ in (voice_id, plain, f"{model}:{voice_id}", f"{model}:{plain}"))
+        words.append(next(filter(None, found), voice_id) + (f" ({weight}" if bracket else ""))
+    return " + ".join(words)
 
 
 def _built_in_voices() -> dict[str, str]:

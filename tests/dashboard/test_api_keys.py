@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -88,6 +88,31 @@ def test_changes(tenant: Tenant) -> None:
     assert (row.name, row.scopes, row.rate_limit) == ("Renamed", ["stt"], 7)
     assert row.expires_at
     assert row.expires_at.isoformat() == "2040-01-01T10:00:00+00:00"
+
+
+def test_expires_by_the_readers_clock(tenant: Tenant, chromium: Chromium) -> None:
+    row, _ = tenant.new_key("tts")
+    row.expires_at = datetime(2040, 1, 1, 10, 0, 37, tzinfo=UTC)
+    row.save()
+    page = chromium.sign_in(tenant, "admin", timezone_id="Asia/Tokyo")
+    page.goto(f"/dashboard/api-keys/{row.id}")
+    field = page.get_by_label("Expires")
+    expect(field).to_have_value("2040-01-01T19:00")
+    expect(page.get_by_text("Asia/Tokyo")).to_be_visible()
+    page.get_by_role("button", name="Save").click()
+    toast(page)
+    row.refresh_from_db()
+    assert row.expires_at == datetime(2040, 1, 1, 10, 0, 37, tzinfo=UTC)  # as it was, with its seconds
+    field.fill("2041-06-01T00:15")
+    page.get_by_label("Requests a minute").fill("12")
+    page.get_by_role("button", name="Save").click()
+    expect(field).to_have_value("2041-06-01T00:15")
+    row.refresh_from_db()
+    assert (row.expires_at, row.rate_limit) == (datetime(2041, 5, 31, 15, 15, tzinfo=UTC), 12)
+    field.fill("2020-01-01T00:00")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".field-error")).to_contain_text("This is in the past")
+    expect(field).to_have_value("2020-01-01T00:00")
 
 
 @pytest.mark.parametrize("role", ["viewer", "developer"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
 from accounts import services
-from dashboard.pages.audit import ACTIONS, KINDS
+from audit.words import ACTIONS, facts
+from dashboard.pages.audit import KINDS
 from tests.browser import signed_in, text_of
 from tests.conftest import ROOT, Tenant
 from tests.dashboard.kit import Chromium, check, get_page, settled
@@ -59,3 +61,21 @@ def test_has_words_for_every_action() -> None:
     assert {"auth.login", "model.activated", "tts_lexicon.created", "voice.ready"} <= recorded
     assert recorded <= set(ACTIONS), sorted(recorded - set(ACTIONS))
     assert {action.partition(".")[0] for action in recorded} <= {kind for kind, _ in KINDS}
+
+
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        ({"former": "viewer", "role": "developer"}, ["Viewer → Developer"]),
+        ({"role": "admin", "through": "sso"}, ["Through single sign-on", "Role: Admin"]),
+        ({"scopes": ["tts", "stt"]}, ["Scopes: Text to speech, Speech to text"]),
+        ({"changed": ["rate_limit", "name"]}, ["Changed: requests a minute, name"]),
+        ({"changes": {"idle_minutes": 30}}, ["Minutes until signed out: 30"]),
+        ({"changes": {"sso_only": False, "networks": []}}, ["Only from: none", "Single sign-on only: no"]),
+        ({"made_at": "2026-12-24T01:02:03+00:00", "error": ""}, ["Made: 2026-12-24 01:02 UTC"]),
+        ({"entries": 1}, ["1 entry"]),
+        ({"former": "sp_abc…wxyz"}, ["Former: sp_abc…wxyz"]),
+    ],
+)  # fmt: skip
+def test_says_details_in_words(details: dict[str, Any], said: list[str]) -> None:
+    assert facts(details) == said

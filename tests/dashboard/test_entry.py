@@ -93,6 +93,7 @@ def test_forgotten_password(tenant: Tenant) -> None:
     assert "The password is set" in text_of(browser.get("/dashboard/login"))
     used = browser.get(page)
     assert (used.status_code, "no longer valid" in text_of(used)) == (404, True)
+    assert 'href="/dashboard/password/forgot"' in used.text
     assert before.get("/dashboard").status_code == 302
     assert browser.sign_in(user.email, NEW_PASSWORD).status_code == 302
 

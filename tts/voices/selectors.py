@@ -43,6 +43,11 @@ def is_own_id(voice_id: str) -> bool:
     return _ID.fullmatch(voice_id) is not None
 
 
+def own_ids_in(name: str) -> set[str]:
+    """The ids of own voices within a voice's name: several where it is a mix."""
+    return set(_ID.findall(name))
+
+
 def get_voice(*, actor: Actor, voice_id: str) -> Voice:
     """Raises NotFound, also for voices that are everybody's."""
     row = None
@@ -74,9 +79,9 @@ def with_own(options: SynthesisOptions, *, organization_id: uuid.UUID, text: str
     A voice that is not ready, or another organisation's, is left out, and so is unknown to the engine. Most requests
     name none, which costs nothing.
     """
-    named = set(_ID.findall(options.voice or ""))
+    named = own_ids_in(options.voice or "")
     if options.ssml:
-        named.update(_ID.findall(text))
+        named |= own_ids_in(text)
     if not named:
         return options
     rows = Voice.objects.filter(

@@ -11,6 +11,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.utils import timezone
+from django.utils.functional import lazy
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -18,12 +21,13 @@ from accounts import selectors, services
 from accounts.actors import Actor
 from accounts.models import ApiKey, Role, Scope, ServiceAccount
 from dashboard.access import Action, Page
-from dashboard.forms import NetworksField, attempt
+from dashboard.forms import MomentWidget, NetworksField, attempt
 from dashboard.listing import FilterForm, listing
 from dashboard.nav import Command, NavItem, Section
 from dashboard.toasts import toast
 
 _EXPIRY_CODES = ("key_must_expire", "key_lives_too_long")
+format_html_lazy = lazy(format_html, SafeString)
 LIFETIMES = [
     ("", gettext_lazy("Never")),
     ("7", gettext_lazy("In 7 days")),
@@ -99,14 +103,17 @@ class NewKeyForm(KeyFields):
 
 class EditKeyForm(KeyFields):
     expires_at = forms.DateTimeField(
-        label=gettext_lazy("Expires (UTC)"),
+        label=gettext_lazy("Expires"),
         required=False,
-        help_text=gettext_lazy("Empty: never."),
-        widget=forms.DateTimeInput(format="%Y-%m-%dT%H:%M", attrs={"type": "datetime-local"}),
+        help_text=format_html_lazy("{} <span data-zone>UTC</span>", gettext_lazy("Empty: never. Time zone:")),
+        widget=MomentWidget,
     )
 
     def clean_expires_at(self) -> Any:
         value = self.cleaned_data["expires_at"]
+        before = self.initial.get("expires_at")
+        if value is not None and before is not None and value == before.replace(second=0, microsecond=0):
+            return before  # the field knows no seconds
         if value is not None and value <= timezone.now():
             raise forms.ValidationError(_("This is in the past. To end the key now, revoke it."))
         return value
@@ -167,12 +174,11 @@ class KeyPage(Page):
 
     def get(self, request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
         row = selectors.get_api_key(actor=self.actor, key_id=key_id)
-        names = ("name", "scopes", "rate_limit", "expires_at", "networks")
-        return self._page(row, EditKeyForm(initial={name: getattr(row, name) for name in names}))
+        return self._page(row, EditKeyForm(initial=_as_it_is(row)))
 
     def post(self, request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
         row = selectors.get_api_key(actor=self.actor, key_id=key_id)
-        form = EditKeyForm(request.POST)
+        form = EditKeyForm(request.POST, initial=_as_it_is(row))
         if form.is_valid():
             changes = form.cleaned_data
             if attempt(form, lambda: services.update_api_key(actor=self.actor, api_key=row, changes=changes)):
@@ -183,6 +189,10 @@ class KeyPage(Page):
         return self.render(
             "dashboard/api_keys/key.html", {"row": row, "form": form}, status=400 if form.errors else 200
         )
+
+
+def _as_it_is(row: ApiKey) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in ("name", "scopes", "rate_limit", "expires_at", "networks")}
 
 
 class KeyRotate(Action):

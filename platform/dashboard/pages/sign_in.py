@@ -60,9 +60,12 @@ class EntryView(View):
         try:
             return super().dispatch(request, *args, **kwargs)
         except errors.ApiError as error:
-            return error_page(error.status, self.refusal(error), error.message)
+            return self.refused(error)
 
-    def refusal(self, error: errors.ApiError) -> str:
+    def refused(self, error: errors.ApiError) -> HttpResponse:
+        return error_page(error.status, self.refusal(), error.message)
+
+    def refusal(self) -> str:
         return _("This did not work")
 
     def show(self, template: str, fields: dict[str, Any]) -> HttpResponse:
@@ -209,8 +212,16 @@ class ResetForm(forms.Form):
 
 
 class ResetView(EntryView):
-    def refusal(self, error: errors.ApiError) -> str:
-        return _("The link is no longer valid")
+    def refused(self, error: errors.ApiError) -> HttpResponse:
+        """A link that was used, or is too old, leads to a new one."""
+        if error.code != "reset_token_invalid":
+            return super().refused(error)
+        return error_page(
+            error.status,
+            _("The link is no longer valid"),
+            _("It was used already, or it is too old. A new one comes by e-mail."),
+            way_on=(_("Ask for a new link"), reverse("dashboard:password-forgot")),
+        )
 
     def get(self, request: HttpRequest, token: str) -> HttpResponse:
         return self._page(token, ResetForm())
@@ -242,7 +253,7 @@ class NewAccountForm(forms.Form):
 class InvitationView(EntryView):
     """Joins as who is signed in; or signs in first; or makes an account."""
 
-    def refusal(self, error: errors.ApiError) -> str:
+    def refusal(self) -> str:
         return _("You cannot join with this link")
 
     def get(self, request: HttpRequest, token: str) -> HttpResponse:

@@ -80,7 +80,7 @@ class CallbackView(EntryView):
         enter_organization(request, row.organization)
         return HttpResponseRedirect(safe_next(request, (kept or {}).get("next")))
 
-    def refusal(self, error: errors.ApiError) -> str:
+    def refusal(self) -> str:
         return _("You are not signed in")
 
 
