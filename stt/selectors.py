@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from accounts.actors import Actor
+from common import errors
 from common.access import get_owned, owned_by
 from jobs import selectors as jobs
 from ml.types import Segment, Word
@@ -30,6 +31,14 @@ def get_batch(*, actor: Actor, batch_id: uuid.UUID) -> list[SttJob]:
 
 def get_job(*, actor: Actor, job_id: uuid.UUID) -> SttJob:
     return get_owned(actor, SttJob.objects.select_related("transcription", "audio"), job_id)
+
+
+def get_transcription(*, actor: Actor, job_id: uuid.UUID) -> Transcription:
+    """What is known about a job's transcript; its text and its segments are read when somebody looks at them."""
+    found = owned_by(actor, Transcription).filter(job_id=job_id).defer("text", "segments").first()
+    if found is None:
+        raise errors.NotFound(f"No such transcription: {job_id}.")
+    return found
 
 
 def get_defaults(*, actor: Actor) -> TranscriptionDefaults | None:

@@ -56,6 +56,7 @@ NO_PAGE = {
     "audio": "leads to a file",
     "home-recent": "a part of home",
     "job-export": "a file",
+    "job-transcript": "a part of a job's page",
     "lexicon-export": "a file",
     "own-voice-preview": "leads to a file",
     "sso-callback": "leads to the dashboard, or back to the sign-in",

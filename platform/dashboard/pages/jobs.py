@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import uuid
 from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.http import content_disposition_header
+from django.utils.cache import get_conditional_response
+from django.utils.http import content_disposition_header, quote_etag
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Role
 from analytics.models import Task
 from common import errors, storage
-from dashboard import selectors
+from dashboard import selectors, transcripts
 from dashboard.access import Action, Page
 from dashboard.forms import succeeds
 from dashboard.listing import FilterForm, Listing, listing
@@ -28,14 +34,14 @@ from stt import editing, exports
 from stt import selectors as stt
 from stt import services as stt_services
 from stt.api import SttJobSerializer
-from stt.models import SttJob
+from stt.models import SttJob, Transcription
 from tts import selectors as tts
 from tts import services as tts_services
 from tts.models import TtsJob
 
 PERIODS = {"1": _("Last 24 hours"), "7": _("Last 7 days"), "30": _("Last 30 days")}
-UNSURE, DOUBTFUL = 0.4, 0.7
-"""Under these confidences words are marked."""
+MOST_DRAWN_SECONDS = 1800
+"""A longer recording would be decoded whole in the browser's memory, for a picture of its waves."""
 
 _SELECTORS: dict[str, Any] = {Task.STT: stt, Task.TTS: tts}
 _EDITED = re.compile(r"segment-([0-9]{1,9})")
@@ -73,7 +79,10 @@ class JobsPage(Page):
 
 
 class JobPage(Page):
-    """One job. A transcript is corrected where it stands: `?edit=1`."""
+    """One job. A transcript is corrected where it stands: `?edit=1`.
+
+    Of a long transcript it carries one part: the first, the one that `?part=` asks for, or one with the words of `?q=`.
+    """
 
     post_role = Role.DEVELOPER
 
@@ -91,11 +100,12 @@ class JobPage(Page):
         if form.is_valid() and succeeds(
             form, lambda: editing.edit_transcription(actor=self.actor, job=job, texts=texts)
         ):
-            return self.done(_t("The transcript was saved."), "dashboard:job", task, job_id)
+            return self.done(_t("The transcript was saved."), request.path + _place(request, job, texts))
         return self._page(request, job, form)
 
     def _page(self, request: HttpRequest, job: Job, form: forms.Form) -> HttpResponse:
         fields = {"job": job, "task": job.task, "form": form, "timings": _timings(job), "unfinished": UNFINISHED}
+        fields["drawn"] = (job.duration_seconds or 0) < MOST_DRAWN_SECONDS
         if isinstance(job, TtsJob):
             selectors.name_voices(actor=self.actor, jobs=[job])
         fields |= self._of_recording(request, job) if isinstance(job, SttJob) else {"audio": self._spoken(job)}
@@ -103,18 +113,70 @@ class JobPage(Page):
         return self.render("dashboard/jobs/job.html", fields, part="dashboard/jobs/state.html", status=status)
 
     def _of_recording(self, request: HttpRequest, job: SttJob) -> dict[str, Any]:
-        transcription = getattr(job, "transcription", None)
-        return {
+        transcription: Transcription | None = getattr(job, "transcription", None)
+        fields = {
             "audio": storage.signed_url(request, job.audio.key) if job.audio else "",
             "transcription": transcription,
-            "segments": _marked(transcription.segments) if transcription else [],
-            "editing": bool(transcription) and (request.method == "POST" or "edit" in request.GET),
             "formats": ("txt", "srt", "vtt", "docx", "json"),
+        }
+        return fields | self._first_part(request, transcription) if transcription else fields
+
+    def _first_part(self, request: HttpRequest, transcription: Transcription) -> dict[str, Any]:
+        segments, q = transcription.segments, request.GET.get("q", "")[:200]
+        correcting = request.method == "POST" or ("edit" in request.GET and self.actor.has_role(Role.DEVELOPER))
+        parts = transcripts.parts(segments)
+        number = _number(request.POST.get("part") or request.GET.get("part") or "")
+        number = min(number or transcripts.part_with(segments, parts, q), len(parts))
+        return {
+            "editing": correcting,
+            "q": q,
+            "parts": parts,
+            "part": parts[number - 1] if parts else None,
+            "plan": [[round(part.start, 2), part.weight] for part in parts],
+            "version": _version(transcription),
+            **_shown(segments, parts, number, q=q, correcting=correcting),
         }
 
     def _spoken(self, job: Any) -> str:
         kept = job.audio_key and job.status == JobStatus.SUCCEEDED
         return storage.signed_url(self.request, job.audio_key) if kept else ""
+
+
+class JobTranscript(Page):
+    """A part of a transcript, for the job's page to fetch when it is needed.
+
+    `?version=` is the one the page was made of: Conflict where somebody has corrected it since, for its parts may begin
+    elsewhere now. `?edit=1`, `?q=` as for the page.
+    """
+
+    def get(self, request: HttpRequest, job_id: uuid.UUID, number: int) -> HttpResponse:
+        transcription = stt.get_transcription(actor=self.actor, job_id=job_id)
+        version = _version(transcription)
+        if request.GET.get("version", version) != version:
+            raise errors.Conflict(_t("The transcript has been corrected meanwhile. Load the page again."))
+        state = [str(transcription.id), version, request.get_full_path(), get_language() or "", settings.VERSION]
+        etag = quote_etag(hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32])
+        kept = get_conditional_response(request, etag=etag)
+        response = kept if kept is not None else self._part(request, transcription, number)
+        response.headers["ETag"] = etag
+        return response
+
+    def _part(self, request: HttpRequest, transcription: Transcription, number: int) -> HttpResponse:
+        segments = transcription.segments  # read here: what the browser has already costs no look at them
+        parts = transcripts.parts(segments)
+        if not 1 <= number <= len(parts):
+            raise errors.NotFound(_t("The transcript has no such part."))
+        q, correcting = request.GET.get("q", "")[:200], "edit" in request.GET
+        fields = _shown(segments, parts, number, q=q, correcting=correcting)
+        return render(request, "dashboard/jobs/part.html", {**fields, "editing": correcting})
+
+    def _finished(self, response: HttpResponseBase) -> HttpResponseBase:
+        """Browsers may keep a part, and ask each time whether it still holds and is still theirs."""
+        cacheable = response.status_code in (200, 304) and response.has_header("ETag")
+        response = super()._finished(response)
+        if cacheable:
+            response.headers["Cache-Control"] = "private, no-cache"
+        return response
 
 
 class JobExport(Page):
@@ -187,16 +249,32 @@ def _timings(job: Job) -> list[tuple[str, float, float]]:
     return [(name.replace("_", " "), seconds, seconds / longest) for name, seconds in named.items()]
 
 
-def _marked(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The segments, each word with how doubtful it is."""
-    return [
-        {**segment, "words": [{**word, "mark": _mark(word["confidence"])} for word in segment.get("words") or []]}
-        for segment in segments
-    ]
+def _shown(
+    segments: list[dict[str, Any]], parts: list[transcripts.Part], number: int, *, q: str, correcting: bool
+) -> dict[str, Any]:
+    """What `dashboard/jobs/part.html` shows of a part; nothing of a transcript without speech, which has none."""
+    if not parts:
+        pieces = []
+    elif correcting:
+        pieces = transcripts.editable(segments, parts, number)
+    else:
+        pieces = transcripts.pieces(segments, parts, number, q)
+    return {"pieces": pieces, "most": editing.MAX_SEGMENT_CHARACTERS}
 
 
-def _mark(confidence: float) -> str:
-    return "unsure" if confidence < UNSURE else "doubtful" if confidence < DOUBTFUL else ""
+def _place(request: HttpRequest, job: SttJob, texts: dict[int, str]) -> str:
+    """Of what was corrected last in a long transcript: nothing where the page begins with it anyway."""
+    number = _number(request.POST.get("part", ""))
+    return f"?part={number}#t={job.transcription.segments[max(texts)]['start']:.2f}" if number > 1 and texts else ""
+
+
+def _number(text: str) -> int:
+    """Of a part as addresses say it; 0 for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else 0
+
+
+def _version(transcription: Transcription) -> str:
+    return f"{transcription.edited_at.timestamp():.6f}" if transcription.edited_at else "0"
 
 
 def _attachment(filename: str) -> str:
@@ -209,6 +287,7 @@ urlpatterns = [
     path("dashboard/jobs/<str:task>/<uuid:job_id>", JobPage.as_view(), name="job"),
     path("dashboard/jobs/<str:task>/<uuid:job_id>/delete", JobDelete.as_view(), name="job-delete"),
     path("dashboard/jobs/<str:task>/<uuid:job_id>/retry", JobRetry.as_view(), name="job-retry"),
+    path("dashboard/jobs/stt/<uuid:job_id>/transcript/<int:number>", JobTranscript.as_view(), name="job-transcript"),
     path("dashboard/jobs/stt/<uuid:job_id>/transcript.<str:format_name>", JobExport.as_view(), name="job-export"),
 ]
 NAV = (
