@@ -103,7 +103,7 @@ class JobPage(Page):
             return self.done(_t("The transcript was saved."), request.path + _place(request, job, texts))
         return self._page(request, job, form)
 
-    def _page(self, request: HttpRequest, job: Job, form: forms.Form) -> HttpResponse:
+    def _page(self, request: HttpRequest, job: SttJob | TtsJob, form: forms.Form) -> HttpResponse:
         fields = {"job": job, "task": job.task, "form": form, "timings": _timings(job), "unfinished": UNFINISHED}
         fields["drawn"] = (job.duration_seconds or 0) < MOST_DRAWN_SECONDS
         if isinstance(job, TtsJob):
