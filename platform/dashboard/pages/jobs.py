@@ -104,8 +104,14 @@ class JobPage(Page):
         return self._page(request, job, form)
 
     def _page(self, request: HttpRequest, job: SttJob | TtsJob, form: forms.Form) -> HttpResponse:
-        fields = {"job": job, "task": job.task, "form": form, "timings": _timings(job), "unfinished": UNFINISHED}
-        fields["drawn"] = (job.duration_seconds or 0) < MOST_DRAWN_SECONDS
+        fields: dict[str, Any] = {
+            "job": job,
+            "task": job.task,
+            "form": form,
+            "timings": _timings(job),
+            "unfinished": UNFINISHED,
+            "drawn": (job.duration_seconds or 0) < MOST_DRAWN_SECONDS,
+        }
         if isinstance(job, TtsJob):
             selectors.name_voices(actor=self.actor, jobs=[job])
         fields |= self._of_recording(request, job) if isinstance(job, SttJob) else {"audio": self._spoken(job)}
