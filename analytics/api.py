@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from accounts.actors import Access
 from analytics import exports, selectors
 from common.api import JsonView
+from common.serializers import StrictSerializer, validated
 
 GROUPS = ("day", "model", "api_key", "user")
 
@@ -55,7 +56,7 @@ class UsageView(JsonView):
     access: ClassVar = {"GET": Access()}
     renderer_classes = (JSONRenderer, CsvRenderer)
 
-    class QuerySerializer(serializers.Serializer):
+    class QuerySerializer(StrictSerializer):
         days = serializers.IntegerField(default=30, min_value=1, max_value=366)
         group_by = serializers.CharField(default="day", max_length=100)
 
@@ -82,11 +83,8 @@ class UsageView(JsonView):
     )
     def get(self, request: Request) -> Response:
         """What the organisation used: totals, one row a day, and sums by model, key or user on request."""
-        query = self.QuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        summary = selectors.usage_summary(
-            actor=self.actor, days=query.validated_data["days"], group_by=query.validated_data["group_by"]
-        )
+        query = validated(self.QuerySerializer, request.query_params)
+        summary = selectors.usage_summary(actor=self.actor, days=query["days"], group_by=query["group_by"])
         return Response(summary)
 
 

@@ -221,15 +221,15 @@ def verify(options: TranscriptionOptions) -> None:
     check_switches(options)
 
 
-def _check_size(upload: UploadedFile, limit: int) -> None:
+def _check_size(upload: UploadedFile, limit: int, param: str) -> None:
     if not upload.size:
-        raise AudioEmpty("The file is empty.", param="audio_file")
+        raise AudioEmpty("The file is empty.", param=param)
     if upload.size > limit:
         hint = " Send it with async=true." if limit < settings.STT_MAX_ASYNC_UPLOAD_BYTES else ""
         raise errors.TooLarge(
             f"The file has {upload.size:,} bytes; the limit is {limit:,}.{hint}",
             code="file_too_large",
-            param="audio_file",
+            param=param,
         )
 
 
@@ -253,7 +253,9 @@ def _create_job(
     cancel: threading.Event,
 ) -> SttJob:
     """Stores the audio, with no transaction open, then writes the rows, and the task of a queued job."""
-    _check_size(upload, limit)
+    _check_size(upload, limit, "audio_file")
+    if reference is not None:
+        _check_size(reference, limit, "reference_audio")
     quota.require_left(actor.organization, SttJob.task)
     with _stored(actor, upload, reference) as keys:
         return jobs.created_in_turn(
@@ -274,7 +276,7 @@ def _stored(actor: Actor, upload: UploadedFile, reference: UploadedFile | None) 
     """The keys of the audio and of the far end's signal (or an empty one). Without a job they are not kept."""
     keys = [_store(actor, upload)]
     try:
-        keys.append(_store(actor, reference) if reference is not None and reference.size else "")
+        keys.append(_store(actor, reference) if reference is not None else "")
         yield keys[0], keys[1]
     except BaseException:
         for key in keys:

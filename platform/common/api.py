@@ -60,6 +60,12 @@ class PagePagination(PageNumberPagination):
     page_size_query_param = "page_size"
     max_page_size = 100
 
+    def paginate_queryset(self, queryset: QuerySet, request: Request, view: APIView | None = None) -> list[Any] | None:
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except drf.NotFound:
+            raise errors.NotFound("There is no such page.", param=self.page_query_param) from None
+
 
 def paginated(view: JsonView, rows: QuerySet, serializer: type[serializers.BaseSerializer], **context: Any) -> Response:
     """The page of `rows` that the query string asks for."""
@@ -178,6 +184,8 @@ def _response(
 def first_problem(error: drf.ValidationError) -> errors.InvalidRequest:
     """Of all that is wrong with a request, what an answer tells."""
     param, message, code = next(_flatten(error.get_full_details()))
+    if param is None and code == "null":  # the body itself, in the words of DRF's forms
+        return errors.InvalidRequest("The body must be a JSON object, not null.", code="invalid")
     return errors.InvalidRequest(message, code=f"parameter_{code}" if param else code, param=param)
 
 

@@ -31,8 +31,10 @@ class JSONParser(BaseJSONParser):
             raise ParseError("The JSON is nested too deeply.") from None
         except UnicodeError:
             raise ParseError("The JSON is not valid UTF-8, or has a lone surrogate.") from None
-        except ValueError as error:
-            raise ParseError(f"The body is not valid JSON: {error}") from None
+        except (json.JSONDecodeError, NotANumber) as error:
+            raise ParseError(f"The body is not valid JSON: {error}.") from None
+        except ValueError:  # Python reads 4,300 digits at most, and says how to change that
+            raise ParseError("The JSON has a number of too many digits.") from None
         return data
 
 
@@ -44,6 +46,10 @@ def is_storable(text: str) -> bool:
         return False
 
 
+class NotANumber(ValueError):
+    """A word for a number that JSON does not have."""
+
+
 def refuse_constant(name: str) -> None:
     """For `json.loads`, which would take NaN and Infinity."""
-    raise ValueError(f"{name} is not a number in JSON")
+    raise NotANumber(f"{name} is not a number in JSON")

@@ -8,6 +8,7 @@ from typing import Any
 from channels.routing import URLRouter
 from django.urls import URLPattern, path
 
+from common import errors
 from deepgram_api.consumer import ListenSocket
 from openai_api.realtime.consumer import RealtimeSocket
 from sockets.consumer import Socket
@@ -23,10 +24,12 @@ routes: list[URLPattern] = [
 
 
 class Unknown(Socket):
-    """Closes what nobody serves."""
+    """Refuses what nobody serves, whoever asks."""
 
-    async def websocket_connect(self, message: dict[str, Any]) -> None:
-        await self.close()  # before it is accepted: the server answers 403
+    answers_handshake = True
+
+    async def _admit(self) -> None:
+        raise errors.NotFound(f"There is nothing at {self.request.path}.")
 
 
 class Router:

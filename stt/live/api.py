@@ -53,6 +53,6 @@ class RealtimeView(JsonView):
             "session_id": str(claims.session_id),
             "websocket_url": f"{address}?{urlencode({'client_token': token})}",
             "client_token": token,
-            "expires_at": claims.expires_at.isoformat(),
+            "expires_at": claims.expires_at,
         }
         return Response(body, status=201, headers={"Cache-Control": "no-store"})

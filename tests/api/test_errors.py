@@ -61,6 +61,28 @@ def test_malformed_json(anonymous: Client) -> None:
         error_of(answer, 400, "malformed_body")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"speed": NaN}', "The body is not valid JSON: NaN is not a number in JSON."),
+        ('{"speed": ' + "9" * 5000 + "}", "The JSON has a number of too many digits."),
+        ("{", "The body is not valid JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)."),
+        ("null", "The body must be a JSON object, not null."),
+    ],
+    ids=["nan", "digits", "cut", "null"],
+)
+def test_what_is_wrong_with_json_is_a_sentence(tenant: Tenant, content: str, message: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    error = error_of(tenant.key("tts").post("/tts/synthesize", content=content, headers=headers), 400)
+    assert error["message"] == message
+    assert error["code"] in ("malformed_body", "invalid")
+
+
+@pytest.mark.parametrize("path", ["/tts/jobs", "/stt/jobs", "/webhooks", "/audit"])
+def test_a_page_that_is_not_there(tenant: Tenant, path: str) -> None:
+    assert error_of(tenant.user("admin").get(f"{path}?page=99"), 404, "not_found")["param"] == "page"
+
+
 # ── Request ids ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -288,6 +288,26 @@ def test_too_long(tenant: Tenant, settings: Settings) -> None:
     assert _transcribe(tenant.key("stt"), silence(1.9))["text"] == ""
 
 
+@pytest.mark.parametrize(
+    ("far_end", "status", "code"),
+    [
+        (b"", 422, "audio_empty"),
+        (wav(np.zeros(0)), 422, "audio_empty"),
+        (b"no audio" * 100, 422, "audio_undecodable"),
+        (silence(4), 413, "file_too_large"),
+    ],
+    ids=["empty", "silent", "no audio", "too large"],
+)
+def test_far_end_that_cannot_be_used(
+    tenant: Tenant, settings: Settings, far_end: bytes, status: int, code: str
+) -> None:
+    """It is told apart from the recording, and has the same limits."""
+    settings.STT_MAX_UPLOAD_BYTES = 100_000
+    files = {"audio_file": ("near.wav", silence(1)), "reference_audio": ("far.wav", far_end)}
+    assert error_of(tenant.key("stt").post("/stt/transcribe", files=files), status, code)["param"] == "reference_audio"
+    _assert_not_billed(tenant)
+
+
 def test_too_large(tenant: Tenant, settings: Settings) -> None:
     settings.STT_MAX_UPLOAD_BYTES = 10_000
     error = error_of(_post(tenant.key("stt"), silence(1)), 413, "file_too_large")

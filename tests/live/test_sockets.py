@@ -177,7 +177,12 @@ def test_messages_errors_and_faults(echo: str, tenant: Tenant) -> None:
 
 
 def test_unknown_paths_are_refused(echo: str) -> None:
+    """With the contract's 404, whoever asks."""
     for suffix in ("/more", "-other"):
         with pytest.raises(InvalidStatus) as refused:
             connect(echo + suffix)
-        assert refused.value.response.status_code == 403
+        answer = refused.value.response
+        assert answer.status_code == 404
+        error = json.loads(answer.body)["error"]
+        assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "not_found", None)
+        assert error["request_id"] == answer.headers["X-Request-ID"]

@@ -178,6 +178,7 @@ def test_client_token_opens_one_session(tenant: Tenant) -> None:
     assert made.status_code == 201, made.text
     session = made.json()
     assert session["websocket_url"].startswith("ws://")
+    assert session["expires_at"].endswith("Z")  # as all times of the API
     with connect(session["websocket_url"]) as socket:
         say(socket, type="start")
         assert receive(socket)["session_id"] == session["session_id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -44,10 +45,19 @@ def clean_before_vad(
     if options.reference_audio is not None and wanted("echo_cancellation", options):
         with (
             stage("echo_cancellation"),
-            decode(options.reference_audio, cancel=cancel) as reference,
+            _reference(options.reference_audio, cancel) as reference,
         ):
             audio = echo.cancel_echo(audio, reference, cancel=cancel)
     return audio
+
+
+def _reference(path: str | os.PathLike[str], cancel: threading.Event | None) -> DecodedAudio:
+    """The far end's signal. What is wrong with it is told apart from what is wrong with the recording."""
+    try:
+        return decode(path, cancel=cancel)
+    except errors.AudioError as error:
+        error.param = "reference_audio"
+        raise
 
 
 def noisy_spans(
