@@ -60,17 +60,14 @@ class PagePagination(PageNumberPagination):
     page_size_query_param = "page_size"
     max_page_size = 100
 
-    def paginate_queryset(self, queryset: QuerySet, request: Request, view: APIView | None = None) -> list[Any] | None:
-        try:
-            return super().paginate_queryset(queryset, request, view)
-        except drf.NotFound:
-            raise errors.NotFound("There is no such page.", param=self.page_query_param) from None
-
 
 def paginated(view: JsonView, rows: QuerySet, serializer: type[serializers.BaseSerializer], **context: Any) -> Response:
     """The page of `rows` that the query string asks for."""
     paginator = PagePagination()
-    page = paginator.paginate_queryset(rows, view.request, view)
+    try:
+        page = paginator.paginate_queryset(rows, view.request, view)
+    except drf.NotFound:
+        raise errors.NotFound("There is no such page.", param=paginator.page_query_param) from None
     return paginator.get_paginated_response(serializer(page, many=True, context=context).data)
 
 

@@ -66,7 +66,10 @@ def test_malformed_json(anonymous: Client) -> None:
     [
         ('{"speed": NaN}', "The body is not valid JSON: NaN is not a number in JSON."),
         ('{"speed": ' + "9" * 5000 + "}", "The JSON has a number of too many digits."),
-        ("{", "The body is not valid JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)."),
+        (
+            "{",
+            "The body is not valid JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1).",
+        ),
         ("null", "The body must be a JSON object, not null."),
     ],
     ids=["nan", "digits", "cut", "null"],

@@ -111,7 +111,13 @@ def test_errors_stay_json(tenant: Tenant, anonymous: Client) -> None:
 
 @pytest.mark.parametrize(
     ("query", "param"),
-    [("days=0", "days"), ("days=367", "days"), ("days=x", "days"), ("group_by=shoe_size", "group_by"), ("dayz=7", "dayz")],
+    [
+        ("days=0", "days"),
+        ("days=367", "days"),
+        ("days=x", "days"),
+        ("group_by=shoe_size", "group_by"),
+        ("dayz=7", "dayz"),
+    ],
 )
 def test_rejects_wrong_queries(tenant: Tenant, query: str, param: str) -> None:
     assert error_of(tenant.user("viewer").get(f"/analytics/usage?{query}"), 400)["param"] == param
