@@ -69,7 +69,7 @@ class QuotaAdmin(ScopedAdmin):
     operator_offers = frozenset({"add", "change"})
     form = QuotaForm
     list_display = (
-        "organization", "monthly_characters", "characters_used", "monthly_audio_seconds", "audio_used",
+        "organization", "most_characters", "characters_used", "most_audio", "audio_used",
         "monthly_budget", "max_concurrent_jobs",
     )  # fmt: skip
     list_select_related = ("organization",)
@@ -82,6 +82,14 @@ class QuotaAdmin(ScopedAdmin):
             characters=Subquery(periods.values("used_characters")[:1]),
             audio_seconds=Subquery(periods.values("used_audio_seconds")[:1]),
         )  # fmt: skip
+
+    @admin.display(description="monthly characters", ordering="monthly_characters")
+    def most_characters(self, row: Quota) -> str:
+        return "–" if row.monthly_characters is None else f"{row.monthly_characters:,}"
+
+    @admin.display(description="monthly audio", ordering="monthly_audio_seconds")
+    def most_audio(self, row: Quota) -> str:
+        return duration(row.monthly_audio_seconds)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Quota | None = None) -> tuple[str, ...]:
         return ("organization",) if obj else ()

@@ -301,7 +301,9 @@ def become(obj: Model, row: Model) -> None:
 
 
 def pretty(value: Any) -> SafeString:
-    """JSON, laid out for reading."""
+    """JSON, laid out for reading; a dash for nothing."""
+    if value in ({}, [], None):
+        return SafeString("–")
     return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False))
 
 

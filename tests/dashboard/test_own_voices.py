@@ -7,10 +7,12 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from audit.models import AuditEntry
+from dashboard.selectors import name_voices
 from tests.api.test_voice_clone import spoken
 from tests.browser import signed_in, text_of
 from tests.conftest import Tenant
 from tests.dashboard.kit import Chromium, check, get_page, toast, until
+from tts.models import TtsJob
 from tts.voices.models import Voice
 
 PAGE = "/dashboard/voices/own"
@@ -88,3 +90,20 @@ def test_viewers_only_look(tenant: Tenant) -> None:
     assert browser.submit(PAGE, {"name": "Ann"}).status_code == 403
     assert browser.submit(PAGE, {}, to=f"{PAGE}/00000000-0000-0000-0000-000000000000/delete").status_code == 403
     get_page(tenant, PAGE, "viewer")
+
+
+def test_a_mix_is_named_by_its_voices(tenant: Tenant, other_tenant: Tenant) -> None:
+    def made(of: Tenant, name: str) -> str:
+        return str(Voice.objects.create(organization=of.organization, name=name, language="en-US", status="ready").id)
+
+    ann, ben, strange = made(tenant, "Ann"), made(tenant, "Ben"), made(other_tenant, "Strange")
+    names = {
+        ann: "Ann",
+        f"{ann}(2)+{ben}": "Ann (2) + Ben",
+        f"{ann}@de(0.5)+{strange}": f"Ann (0.5) + {strange}",
+        "espeak:en-us+f2": "English (America) + f2",
+        "espeak:en-us+de(3)": "English (America) + German (3)",
+    }
+    jobs = [TtsJob(voice=voice) for voice in names]
+    name_voices(actor=tenant.actor("viewer"), jobs=jobs)
+    assert [job.voice_name for job in jobs] == list(names.values())  # type: ignore[attr-defined]
