@@ -193,6 +193,7 @@ def test_seeks_to_the_end_and_corrects_there(tenant: Tenant, chromium: Chromium,
     assert page.locator(".part[data-pending]").count() > 50  # what lies between is not fetched
     assert page.evaluate("document.documentElement.scrollHeight") == pytest.approx(height, rel=0.1)  # room was kept
 
+    _plays_on(page)
     page.get_by_role("link", name="Correct").click()
     field = page.get_by_label(f"Segment {WORDS // IN_SEGMENT}", exact=True)
     expect(field).to_be_in_viewport()
@@ -204,6 +205,18 @@ def test_seeks_to_the_end_and_corrects_there(tenant: Tenant, chromium: Chromium,
     saved = Transcription.objects.get(job=long)
     assert saved.segments[:-1] == SEGMENTS[:-1]
     assert saved.text.endswith("These are the last words.")
+
+
+def _plays_on(page: Page) -> None:
+    """Into a part that is not here yet; then back to the end."""
+    edge = transcripts.parts(SEGMENTS)[50].start
+    page.evaluate(f"document.querySelector('[data-audio]').currentTime = {edge - 0.2}")
+    page.evaluate("document.querySelector('[data-audio]').play()")
+    until(page, f"Number(document.querySelector('.word.playing')?.dataset.from) > {edge}")
+    expect(page.locator(".segment.playing")).to_be_in_viewport()
+    page.evaluate("document.querySelector('[data-audio]').pause()")
+    page.evaluate("document.querySelector('[data-audio]').currentTime = 2699.95")
+    expect(page.locator(".segment").last).to_contain_class("playing")
 
 
 def test_reaches_any_place(tenant: Tenant, chromium: Chromium, shorter: SttJob) -> None:
@@ -225,6 +238,14 @@ def test_reaches_any_place(tenant: Tenant, chromium: Chromium, shorter: SttJob) 
     page.keyboard.press("Control+f")
     until(page, "document.querySelectorAll('.part[data-pending]').length === 0")
     assert page.locator("[data-parts] .word").count() == len(FEWER) * IN_SEGMENT
+
+
+def test_says_that_somebody_corrected_it(tenant: Tenant, chromium: Chromium, shorter: SttJob) -> None:
+    page = chromium.sign_in(tenant, "viewer")
+    page.goto(_address(shorter))
+    editing.edit_transcription(actor=tenant.actor(), job=shorter, texts={0: "Quite another beginning."})
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    assert "has been corrected meanwhile" in toast(page)
 
 
 def _refuse_and_try_again(page: Page) -> None:

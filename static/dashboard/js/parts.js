@@ -5,8 +5,9 @@ import { toast } from "./toasts.js";
 const NEAR = "1200px 0px"; // of a part to be fetched before it is seen
 const STAY_MS = 80; // for which it has to be near: who drags the scroll bar passes many
 const AT_ONCE = 4;
+const REST_MS = 10_000; // before one that did not come is fetched again, unless somebody asks: audio that plays asks often
 
-/** All parts of the transcript in `holder`, in order: {number, from, weight, element, segments, words, coming}. */
+/** All parts of the transcript in `holder`, in order: {number, from, weight, element, segments, words, coming, rests}. */
 export function partsOf(holder) {
   const all = JSON.parse(document.getElementById("parts-plan").textContent).map(([from, weight], place) => ({ number: place + 1, from, weight }));
   const carried = all[Number(holder.dataset.parts) - 1];
@@ -25,6 +26,7 @@ export function partAt(all, seconds) {
 /** Fetches a part unless it is here. True when it is; told: also to those who do not see it come. */
 export function load(all, part, told = false) {
   if (part.segments) return Promise.resolve(true);
+  if (!told && performance.now() < part.rests) return Promise.resolve(false);
   part.coming ??= bring(all, part, told).finally(() => { part.coming = null; });
   return part.coming;
 }
@@ -116,12 +118,13 @@ async function bring(all, part, told) {
   try {
     const answer = await fetch(`${holder.dataset.url.replace(/0$/, part.number)}?${holder.dataset.query}`);
     if (answer.redirected) location.reload(); // signed out meanwhile: to sign in, and back
-    if (answer.status === 409) return refused(holder.dataset.changed);
+    if (answer.status === 409) return outdated(all, holder.dataset.changed);
     if (!answer.ok || answer.redirected) throw new Error(answer.statusText);
     put(part, await answer.text());
     if (told) say(holder.dataset.loaded, part);
     return true;
   } catch {
+    part.rests = performance.now() + REST_MS;
     link.textContent = holder.dataset.again.replace("%s", clock(part.from));
     say(holder.dataset.again, part);
     return false;
@@ -130,8 +133,10 @@ async function bring(all, part, told) {
   }
 }
 
-function refused(text) {
-  toast({ text, tone: "bad" });
+/** Somebody has corrected the transcript: the parts that are not here may begin elsewhere now. */
+function outdated(all, text) {
+  if (!all.some(({ rests }) => rests === Infinity)) toast({ text, tone: "bad" });
+  for (const part of all) part.rests = Infinity;
   return false;
 }
 
