@@ -55,14 +55,15 @@ class Piece:
         return self.place + 1
 
 
-def parts(segments: Sequence[dict[str, Any]]) -> list[Part]:
-    """Segments stay whole as long as one fits a part."""
+def parts(segments: Sequence[dict[str, Any]], *, whole: bool = False) -> list[Part]:
+    """Segments stay whole as long as one fits a part. whole: all of them do, as they are corrected."""
     cuts: list[tuple[int, int, int]] = []  # segment, word, weight
     room = 0
     for place, segment in enumerate(segments):
         size = _size(segment)
         if size + SEGMENT_WEIGHS > room:
-            cuts += [(place, at, min(size - at, PART_WORDS) + SEGMENT_WEIGHS) for at in range(0, size or 1, PART_WORDS)]
+            begins = range(0, 1 if whole else size or 1, PART_WORDS)
+            cuts += [(place, at, min(size - at, PART_WORDS) + SEGMENT_WEIGHS) for at in begins]
             room = PART_WORDS - cuts[-1][2]
         else:
             cuts[-1] = (*cuts[-1][:2], cuts[-1][2] + size + SEGMENT_WEIGHS)
@@ -80,12 +81,11 @@ def pieces(segments: Sequence[dict[str, Any]], found: Sequence[Part], number: in
 
 
 def editable(segments: Sequence[dict[str, Any]], found: Sequence[Part], number: int) -> list[Piece]:
-    """The segments that begin in a part, whole: they are corrected as wholes."""
+    """The segments of one of those parts that cut none."""
+    places = [place for place, _begin, _end in _reach(segments, found, number)]
     return [
-        Piece(place, segment["start"], segment["end"], segment.get("speaker") or "", segment["text"], ())
-        for place, begin, _end in _reach(segments, found, number)
-        if not begin
-        for segment in [segments[place]]
+        Piece(place, each["start"], each["end"], each.get("speaker") or "", each["text"], ())
+        for place, each in zip(places, segments[places[0] :], strict=False)
     ]
 
 

@@ -118,6 +118,7 @@ def test_parts_give_the_whole_transcript() -> None:
         assert all(sum(len(piece.text) for piece in each) <= 21 * transcripts.PART_WORDS for each in shown)
         starts = [part.start for part in found]
         assert starts == sorted(starts)
+        found = transcripts.parts(segments, whole=True)
         edited = [piece.place for part in found for piece in transcripts.editable(segments, found, part.number)]
         assert edited == list(range(len(segments)))
 

@@ -130,7 +130,7 @@ class JobPage(Page):
     def _first_part(self, request: HttpRequest, transcription: Transcription) -> dict[str, Any]:
         segments, q = transcription.segments, request.GET.get("q", "")[:200]
         correcting = request.method == "POST" or ("edit" in request.GET and self.actor.has_role(Role.DEVELOPER))
-        parts = transcripts.parts(segments)
+        parts = transcripts.parts(segments, whole=correcting)
         number = _number(request.POST.get("part") or request.GET.get("part") or "")
         number = min(number or transcripts.part_with(segments, parts, q), len(parts))
         return {
@@ -169,10 +169,10 @@ class JobTranscript(Page):
 
     def _part(self, request: HttpRequest, transcription: Transcription, number: int) -> HttpResponse:
         segments = transcription.segments  # read here: what the browser has already costs no look at them
-        parts = transcripts.parts(segments)
+        q, correcting = request.GET.get("q", "")[:200], "edit" in request.GET
+        parts = transcripts.parts(segments, whole=correcting)
         if not 1 <= number <= len(parts):
             raise errors.NotFound(_t("The transcript has no such part."))
-        q, correcting = request.GET.get("q", "")[:200], "edit" in request.GET
         fields = _shown(segments, parts, number, q=q, correcting=correcting)
         return render(request, "dashboard/jobs/part.html", {**fields, "editing": correcting})
 
