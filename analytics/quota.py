@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from analytics.models import Quota, QuotaPeriod, Reservation, Task, UsageDay
 from common import errors
+from common.serializers import json_time
 from observability import metrics
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _refusal(limits: Limits, period: QuotaPeriod, more: Amounts, resource: str) 
         "used": of(used(period)),
         "reserved": of(reserved(period)),
         "requested": of(more),
-        "resets_at": resets.isoformat().replace("+00:00", "Z"),
+        "resets_at": json_time(resets),
     }
     name = {"characters": "characters", "audio_seconds": "seconds of audio", "budget": "of the budget"}[resource]
     message = (

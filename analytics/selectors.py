@@ -14,6 +14,7 @@ from accounts.actors import Actor
 from accounts.models import ApiKey, Organization, User
 from analytics import quota
 from analytics.models import Task, UsageDay
+from common.serializers import json_time
 from jobs.models import JobStatus
 from jobs.selectors import count_running
 
@@ -111,7 +112,7 @@ def quota_state(*, organization: Organization) -> dict[str, Any]:
     characters = left(limits.characters, taken.characters)
     return {
         "period": f"{month:%Y-%m}",
-        "resets_at": quota.resets_at(month).isoformat().replace("+00:00", "Z"),
+        "resets_at": json_time(quota.resets_at(month)),
         "limits": {
             "monthly_characters": limits.characters,
             "monthly_audio_seconds": limits.audio_seconds,

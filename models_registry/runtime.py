@@ -23,6 +23,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.utils import timezone
 
+from common.serializers import json_time
 from ml import devices
 from ml.errors import MlError
 from ml.residency import ModelState
@@ -286,4 +287,4 @@ def _report_of_trial(state: ModelState) -> ModelReport:
 
 
 def _iso(seconds: float | None) -> str | None:
-    return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds is not None else None
+    return json_time(datetime.fromtimestamp(seconds, UTC)) if seconds is not None else None

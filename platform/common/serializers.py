@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 from django.http import QueryDict
@@ -51,6 +52,11 @@ def validated(serializer: type[serializers.Serializer], data: Any, **kwargs: Any
     instance = serializer(data=data, **kwargs)
     instance.is_valid(raise_exception=True)
     return instance.validated_data
+
+
+def json_time(moment: datetime) -> str:
+    """As all answers write times: `2026-11-22T09:30:00.123456Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def form_of(request: Request) -> QueryDict:

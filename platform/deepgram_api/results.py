@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from common.serializers import json_time
 from ml import stt as engine
 from ml.stt import live
 from ml.stt.registry import primary_language
@@ -208,7 +209,7 @@ def _metadata(
         "transaction_key": "deprecated",  # as Deepgram says
         "request_id": request_id,
         "sha256": sha256,
-        "created": created_at.isoformat().replace("+00:00", "Z"),
+        "created": json_time(created_at),
         "duration": duration_seconds,
         "channels": channels,
         "models": [model_uuid],

@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from audit import services as audit
 from common import context, db
+from common.serializers import json_time
 from jobs.queue import Later
 from observability import metrics
 from webhooks import events, sending, signing, targets
@@ -136,7 +137,7 @@ def _record(delivery: WebhookDelivery, outcome: Outcome) -> None:
     wait = None if outcome.delivered or outcome.status == 410 else _wait_before(attempts, delivery)
     status = DeliveryStatus.DELIVERED if outcome.delivered else DeliveryStatus.FAILED
     entry = {
-        "at": now.isoformat(),
+        "at": json_time(now),
         "status": outcome.status,
         "error": outcome.error,
         "duration_seconds": outcome.duration_seconds,

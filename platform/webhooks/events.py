@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from common.serializers import json_time
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 
 Data = dict[str, Any]
@@ -66,7 +67,7 @@ def new_event_id() -> str:
 
 def payload(event: str, data: Data) -> dict[str, Any]:
     """What is sent: `{type, timestamp, data}`, as the Standard Webhooks scheme has it."""
-    return {"type": str(event), "timestamp": timezone.now().isoformat(), "data": data}
+    return {"type": str(event), "timestamp": json_time(timezone.now()), "data": data}
 
 
 def enqueue(delivery: WebhookDelivery) -> None:

@@ -39,6 +39,7 @@ def test_a_finished_job_is_delivered_and_verifies(tenant: Tenant, receiver: Rece
 
     body = sent.json
     assert body["type"] == "job.succeeded"
+    assert body["timestamp"].endswith("Z")  # as all times of the API
     shown = tenant.key("tts").get(f"/tts/jobs/{job['job_id']}").json()
     shown.pop("audio_url")
     shown.pop("timestamps")

@@ -99,6 +99,9 @@ def test_initialize_installs_and_warms(tenant: Tenant, folder: Callable[..., Pat
     assert body["refused"] == []
     (tiny,) = [model for model in body["models"] if model["name"] == "tiny"]
     assert (tiny["status"], tiny["version"]) == ("ready", "1")
+    told = [model for worker in admin.get("/models/status").json()["workers"] for model in worker["models"]]
+    (seen,) = [model for model in told if model["name"] == "tiny"]
+    assert seen["loaded_at"].endswith("Z")
     assert ml_runtime.pool.state("stt/tiny").status == "ready"
 
 
