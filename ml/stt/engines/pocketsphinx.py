@@ -219,6 +219,7 @@ class Decoder:
         self._waiting = bytearray()  # live speech that is still to be processed
         self._before = bytearray()  # what led to it
         self._begun = False  # whether an utterance of live speech is under way
+        self.decode(bytes(6400))  # what a search hears first of all it scores a little otherwise
 
     def _read_language_model(self, config: Mapping[str, Any]) -> Any:
         """The file's own, which decoders can share.
