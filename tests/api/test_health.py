@@ -11,7 +11,6 @@ import pytest
 from django.core.files.storage import default_storage
 from django.db import connection
 
-from tests import yardstick
 from tests.api.support import decode, owned_clips, wav
 from tests.conftest import Client, Tenant
 
@@ -71,24 +70,21 @@ def minute() -> bytes:
 
 
 def test_answers_within_100_ms_while_a_minute_is_transcribed(tenant: Tenant, anonymous: Client, minute: bytes) -> None:
-    """As far as this machine lets any process answer so soon: a yardstick beside it is asked at the same time."""
     client, answers = tenant.key("stt"), []
     work = threading.Thread(
         target=lambda: answers.append(client.post("/stt/transcribe", files={"audio_file": ("minute.wav", minute)}))
     )
     anonymous.get("//health")
+    work.start()
     seconds = []
-    with yardstick.measuring() as elsewhere:
-        work.start()
-        while work.is_alive():
-            started = time.perf_counter()
-            assert anonymous.get("//health").status_code == 200
-            seconds.append(time.perf_counter() - started)
-            work.join(yardstick.PAUSE_SECONDS)
+    while work.is_alive():
+        started = time.perf_counter()
+        assert anonymous.get("//health").status_code == 200
+        seconds.append(time.perf_counter() - started)
+        work.join(0.05)
     assert answers[0].status_code == 200, answers[0].text
     assert answers[0].json()["duration_seconds"] == pytest.approx(60, abs=0.1)
     assert len(seconds) > 20
     # One in fifty is allowed a slice of a processor that other work on this machine holds.
-    allowed = 0.1 + 3 * yardstick.slowest(elsewhere)
-    assert yardstick.slowest(seconds) < allowed, (allowed, sorted(seconds)[-5:])
+    assert sorted(seconds)[len(seconds) * 98 // 100 - 1] < 0.1, sorted(seconds)[-5:]
     assert connection.is_usable()

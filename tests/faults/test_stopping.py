@@ -13,9 +13,9 @@ import pytest
 from tests.conftest import error_of
 from tests.faults.deployment import Deployment, deployed, public_folder, wait_until
 
-DRAIN_SECONDS = 1
+DRAIN_SECONDS = 2
 SENTENCE = "This sentence is spoken while somebody stops the process. "
-LONG_TEXT = SENTENCE * 1000
+LONG_TEXT = SENTENCE * 1700
 
 
 @pytest.fixture

@@ -255,7 +255,7 @@ def test_bomb_with_unknown_length_stops_early(long_silence, whole_seconds):
     started = time.monotonic()
     with pytest.raises(errors.AudioTooLong):
         decode(long_silence, max_duration_seconds=60)
-    assert time.monotonic() - started < whole_seconds / 2  # a sixtieth of the work
+    assert time.monotonic() - started < min(2, whole_seconds / 2)  # a sixtieth of the work
 
 
 def test_cancelling_stops_the_work(long_silence, whole_seconds):
@@ -268,7 +268,7 @@ def test_cancelling_stops_the_work(long_silence, whole_seconds):
         started = time.monotonic()
         with pytest.raises(errors.Cancelled):
             work.result()
-    assert time.monotonic() - started < whole_seconds / 2
+    assert time.monotonic() - started < min(1, whole_seconds / 2)
     with pytest.raises(ProcessLookupError):
         os.kill(busy, 0)
 

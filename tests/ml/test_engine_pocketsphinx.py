@@ -77,6 +77,8 @@ def test_what_led_to_speech_is_not_searched_and_lets_it_begin_at_once():
     (first, *_) = decoder.hear(piece, before=sound[start - before : start])
     assert first[1] < 0.2  # counted from where the utterance began
     decoder.end(0)
+    assert decoder.hear(piece, before=None)  # nothing led to it, and nothing is waited for
+    decoder.end(0)
 
 
 def test_acoustic_model_and_language_model(tmp_path, digits):

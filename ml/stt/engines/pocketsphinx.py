@@ -148,7 +148,7 @@ class PocketSphinx:
     def recognise(self, windows: Sequence[Window], *, cancel: threading.Event | None = None) -> list[Hypothesis]:
         return [self._recognise(window, cancel) for window in windows]
 
-    def open_utterance(self, *, hotwords: Sequence[str] = (), before: PcmSamples = NO_SOUND) -> SphinxUtterance:
+    def open_utterance(self, *, hotwords: Sequence[str] = (), before: PcmSamples | None = NO_SOUND) -> SphinxUtterance:
         """See `ml.stt.engines.streaming`. Hotwords count when the utterance's alternatives are scored again."""
         return self.streams.open(before)
 
@@ -262,10 +262,11 @@ class Decoder:
         self._decoder.start_utt()
         self._samples = 0
 
-    def hear(self, pcm: bytes, *, before: bytes = b"") -> list[tuple[str, float, float, float]]:
+    def hear(self, pcm: bytes, *, before: bytes | None = b"") -> list[tuple[str, float, float, float]]:
         """Takes more of an utterance; its words so far, without probabilities. The first call begins it.
 
-        before: sound that led to the utterance, given with its first call, and not searched for words.
+        before: sound that led to the utterance, given with its first call, and not searched for words. None: it begins
+        with words, and there was no sound before; instead of waiting for a head it starts with the usual mean.
 
         The cepstral mean, which takes the channel and the voice out of the features, starts between that of the first
         0.4 seconds and the usual one, and then follows. Everything is done at fixed places, so that the result does
@@ -273,10 +274,13 @@ class Decoder:
         """
         self._waiting += pcm
         if not self._begun:
-            self._before += before
-            if len(self._before) + len(self._waiting) < HEAD_BYTES:
-                return []
-            self._start()
+            if before is None and self._own_acoustics:
+                self._start(_USUAL_MEAN)
+            else:
+                self._before += before or b""
+                if len(self._before) + len(self._waiting) < HEAD_BYTES:
+                    return []
+                self._start(self._mean_of_head())
         while len(self._waiting) >= PIECE_BYTES:
             self._process(PIECE_BYTES)
             if not self._samples % UPDATE_SAMPLES:
@@ -289,7 +293,7 @@ class Decoder:
             self._before.clear()
             return [], []
         if not self._begun:
-            self._start()
+            self._start(self._mean_of_head())
         if self._waiting:
             self._process(len(self._waiting))
         self._decoder.end_utt()
@@ -297,8 +301,13 @@ class Decoder:
         words = self._words()
         return words, self._n_best(count) if words else []
 
-    def _start(self) -> None:
-        """Begins an utterance with the mean of its head, which is short, and the usual one."""
+    def _start(self, mean: Sequence[float]) -> None:
+        self.begin()
+        self._decoder.set_cmn(",".join(f"{value:.4f}" for value in mean))
+        self._begun = True
+
+    def _mean_of_head(self) -> Sequence[float]:
+        """Between that of the utterance's head, which is short, and the usual one."""
         # Once it has heard a part of an utterance the library normalises by all that came before, even whole ones: the
         # head's mean would be that of another speaker.
         self._decoder.reinit_feat()
@@ -313,9 +322,7 @@ class Decoder:
         if self._own_acoustics:
             pairs = zip(mean, _USUAL_MEAN, strict=True)
             mean = [_HEAD_WEIGHT * here + (1 - _HEAD_WEIGHT) * usual for here, usual in pairs]
-        self.begin()
-        self._decoder.set_cmn(",".join(f"{value:.4f}" for value in mean))
-        self._begun = True
+        return mean
 
     def _process(self, size: int) -> None:
         self._decoder.process_raw(bytes(self._waiting[:size]))

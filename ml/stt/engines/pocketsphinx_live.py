@@ -57,7 +57,7 @@ class SphinxStreams:
         self._lock = threading.Lock()
         self._processes = [_Process(config, number) for number in range(processes)]
 
-    def open(self, before: PcmSamples) -> SphinxUtterance:
+    def open(self, before: PcmSamples | None) -> SphinxUtterance:
         """An utterance in the process that has the fewest. Raises `EngineUnavailable`."""
         with self._lock:
             process = min(self._processes, key=lambda each: each.utterances)
@@ -120,11 +120,11 @@ class _Process:
 class SphinxUtterance:
     """See `ml.stt.engines.streaming.Utterance`."""
 
-    def __init__(self, streams: SphinxStreams, process: _Process, number: int, before: PcmSamples) -> None:
+    def __init__(self, streams: SphinxStreams, process: _Process, number: int, before: PcmSamples | None) -> None:
         self._streams: SphinxStreams | None = streams
         self._process = process
         self._number = number
-        self._before = before
+        self._before = None if before is None else np.ascontiguousarray(before).tobytes()
         self._begun = False
 
     def advance(self, samples: PcmSamples) -> Future[Hypothesis]:
@@ -132,7 +132,7 @@ class SphinxUtterance:
         if self._begun:
             return self._submit("advance", pcm)
         self._begun = True
-        return self._submit("begin", [np.ascontiguousarray(self._before).tobytes(), pcm])
+        return self._submit("begin", [self._before, pcm])
 
     def finish(self, *, alternatives: int = 0) -> Future[Hypothesis]:
         if not self._begun:
@@ -203,7 +203,7 @@ class Decoders:
         while len(self._free) + len(self._busy) < count:
             self._free.append(self._make())
 
-    def _begin(self, number: int, sound: Sequence[bytes]) -> tuple[list[Any], list[Any]]:
+    def _begin(self, number: int, sound: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         before, pcm = sound
         self._busy[number] = self._free.pop() if self._free else self._make()
         return self._decoder(number).hear(pcm, before=before), []

@@ -93,7 +93,7 @@ class SherpaStreaming:
                     results[place] = _hypothesis(self._native.get_result_all(stream), seconds)
         return results
 
-    def open_utterance(self, *, hotwords: Sequence[str] = (), before: PcmSamples = NO_SOUND) -> SherpaUtterance:
+    def open_utterance(self, *, hotwords: Sequence[str] = (), before: PcmSamples | None = NO_SOUND) -> SherpaUtterance:
         """See `ml.stt.engines.streaming`."""
         with sherpa.failing_as("Opening a stream"):
             return SherpaUtterance(self._steps, self._stream(hotwords))

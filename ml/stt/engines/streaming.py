@@ -46,11 +46,11 @@ class Utterance(Protocol):
 class StreamingRecognizer(Protocol):
     """What a recogniser with the capability `streaming` offers besides `recognise`."""
 
-    def open_utterance(self, *, hotwords: Sequence[str] = (), before: PcmSamples = NO_SOUND) -> Utterance:
+    def open_utterance(self, *, hotwords: Sequence[str] = (), before: PcmSamples | None = NO_SOUND) -> Utterance:
         """Raises `EngineFailed`, `EngineUnavailable` where no more can be heard at once.
 
         before: (n,) int16 at 16 kHz that led to the utterance and belong to the one before it, by which to know the
-        channel; not to be recognised.
+        channel; not to be recognised. None: the first sound of all was speech already.
         """
         ...
 

@@ -42,7 +42,7 @@ class Work:
 
     model: registry.ModelInfo
     window: Window  # the request's hints; the sound is not in it
-    before: PcmSamples  # what led to the speech and is not in the window either
+    before: PcmSamples | None  # what led to the speech and is not in the window; None: it was the first sound of all
     caller: Caller
     cancel: threading.Event
     loaders: Executor

@@ -112,8 +112,7 @@ class Utterances:
         self._queue.append(utterance)
         self._last_word_end = None
         self._tell(utterance, SpeechStarted(utterance.number, _seconds(speech_start)))
-        lead = speech_start - round(model.capabilities.lead_seconds * SAMPLE_RATE)
-        utterance.hearing = open_hearing(self._work(utterance, before=self._desk.tape.read(lead, window_start)))
+        utterance.hearing = open_hearing(self._work(utterance, self._before(model, window_start, speech_start)))
 
     def give(self, end: int) -> None:
         """The window of the utterance under way reaches up to `end`."""
@@ -176,7 +175,13 @@ class Utterances:
             alternatives=alternatives_wanted(model.capabilities, language, options),
         )
 
-    def _work(self, utterance: _Utterance, *, before: PcmSamples) -> Work:
+    def _before(self, model: registry.ModelInfo, window_start: int, speech_start: int) -> PcmSamples | None:
+        lead = round(model.capabilities.lead_seconds * SAMPLE_RATE)
+        if speech_start < lead / 2:  # of the session: what little there was before tells nothing
+            return None
+        return self._desk.tape.read(speech_start - lead, window_start)
+
+    def _work(self, utterance: _Utterance, before: PcmSamples | None) -> Work:
         def on_partial(hypothesis: Hypothesis, seconds: float) -> None:
             self._partial(utterance, hypothesis, seconds)
 
