@@ -157,9 +157,14 @@ def test_names_what_it_can(tenant: Tenant, other_tenant: Tenant) -> None:
     assert "(recording not kept)" in heard
 
 
-def test_another_organisations_job_does_not_exist(tenant: Tenant, other_tenant: Tenant, transcribed: dict) -> None:
-    from tests.browser import signed_in
+def test_words_are_offered_to_be_heard_where_there_is_sound(tenant: Tenant, transcribed: dict) -> None:
+    page = f"/dashboard/jobs/stt/{transcribed['job_id']}"
+    assert "Click a word to hear it." in get_page(tenant, page, "viewer")
+    SttJob.objects.filter(pk=transcribed["job_id"]).update(audio=None)
+    assert "Click a word to hear it." not in get_page(tenant, page, "viewer")
 
+
+def test_another_organisations_job_does_not_exist(tenant: Tenant, other_tenant: Tenant, transcribed: dict) -> None:
     browser = signed_in(other_tenant, "owner")
     url = f"{tenant.server}/dashboard/jobs/stt/{transcribed['job_id']}"
     assert browser.get(url).status_code == 404
