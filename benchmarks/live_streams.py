@@ -5,7 +5,8 @@ other) send real recordings (SPEECH_DATA, else those of the repository) over `WS
 time, with pauses of `--pause` seconds between them, and begin at different moments. When speech begins and when a
 pause has become an endpoint is computed here, with the server's own rules, before the clock runs. Told are
 
-- the first partial after speech began, and after the first word had been said, as the final has it
+- the first partial after speech began, and after the first word had been said, as the final has it; apart from these,
+  of speech that goes on where an utterance was cut for its length
 - the final after the endpoint: after the last piece of sound that the rule needs was sent
 - how far the last final is behind the sound when all has been sent (a real-time factor under 1 keeps that short)
 - processor seconds of the server for a second of sound, by what used them, and of the clients
@@ -53,26 +54,31 @@ class Script:
 
     sound: PcmSamples
     starts: dict[int, int] = field(default_factory=dict)  # of speech, by segment
+    cuts: set[int] = field(default_factory=set)  # segments that go on where the one before was cut
     endpoints: dict[int, int] = field(default_factory=dict)  # known when so much has been heard
 
     @classmethod
     def of(cls, sound: PcmSamples) -> Script:
         script = cls(sound)
-        endpointer, segment = Endpointer(live.Endpointing(), max_seconds=20.0), -1
+        endpointer, segment, cut_at = Endpointer(live.Endpointing(), max_seconds=20.0), -1, None
         for probability in SpeechDetector().push(sound):
             change = endpointer.push(float(probability))
             if change == "started":
                 segment += 1
                 script.starts[segment] = (endpointer.start or 0) * FRAME_SAMPLES
+                if endpointer.start == cut_at:
+                    script.cuts.add(segment)
             elif change == "ended":
                 script.endpoints[segment] = endpointer.frame * FRAME_SAMPLES
-                endpointer.take()
+                span = endpointer.take()
+                cut_at = span.end if span.cut else None
         return script
 
 
 @dataclass
 class Measured:
     first_partials: list[float] = field(default_factory=list)  # milliseconds
+    after_cuts: list[float] = field(default_factory=list)
     first_words: list[float] = field(default_factory=list)
     finals: list[float] = field(default_factory=list)
     behind: list[float] = field(default_factory=list)  # seconds, at the end
@@ -147,7 +153,9 @@ class Client:
             if event["type"] == "partial" and segment not in self._spoken and segment in self._said.starts:
                 self._spoken[segment] = now
                 began = self._began + self._said.starts[segment] / SAMPLE_RATE
-                self._measured.first_partials.append(1e3 * (now - began))
+                measured = self._measured
+                partials = measured.after_cuts if segment in self._said.cuts else measured.first_partials
+                partials.append(1e3 * (now - began))
             elif event["type"] == "final" and segment in self._said.endpoints:
                 if segment in self._spoken and event["words"]:
                     said = self._began + event["words"][0]["end"]
@@ -202,6 +210,7 @@ def report(count: int, measured: Measured, used: Counter[str], own: float, elaps
     print(f"{count} streams, {measured.sound_seconds:.0f} s of sound in {elapsed:.0f} s")
     print(f"  first partial after speech began   {in_brief(measured.first_partials)}")
     print(f"  first partial after its first word {in_brief(measured.first_words)}")
+    print(f"  first partial after a cut          {in_brief(measured.after_cuts)}")
     print(f"  final after the endpoint           {in_brief(measured.finals)}")
     if measured.behind:
         print(f"  end behind the sound               p50 {statistics.median(measured.behind):.2f} s"

@@ -11,7 +11,7 @@ import pytest
 from ml import errors, runtime, stt
 from ml.audio.stream import decoding_processes
 from ml.stt import live
-from ml.stt.engines.streaming import Step, StepQueue
+from ml.stt.engines.streaming import Step, StepQueue, Urgency
 from ml.types import TranscriptionOptions
 from tests.live.models import EMBEDDED, STREAMING, WHISPER, installed
 from tests.live.support import encoded
@@ -384,11 +384,12 @@ def test_urgent_steps_go_first_in_small_rounds():
     queue = StepQueue(compute, name="test", width=2)
     futures = [queue.submit("first")]
     assert begun.wait(30)
-    urgency = {"x": 1, "y": 1, "z": 2}
-    futures += [queue.submit(name, urgency=urgency.get(name, 0)) for name in "abxczy"]
+    urgency = {"w": Urgency.IDLE, "x": Urgency.FIRST, "y": Urgency.FIRST}
+    futures += [queue.submit(name, urgency=lambda name=name: urgency.get(name, Urgency.NONE)) for name in "wabxczy"]
+    urgency["z"] = Urgency.LAST  # what waits already may become urgent
     go.set()
-    assert [future.result(30) for future in futures] == ["first", *"abxczy"]
-    assert rounds == [["first"], ["z"], ["x"], ["y"], ["a", "b"], ["c"]]
+    assert [future.result(30) for future in futures] == ["first", *"wabxczy"]
+    assert rounds == [["first"], ["x"], ["y"], ["z"], ["a", "b"], ["c"], ["w"]]
     queue.close()
     with pytest.raises(errors.EngineUnavailable):
         queue.submit("late")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from ml.stt.engines.base import EngineCapabilities, Hypothesis, Window
 from ml.stt.engines.options import spoken_languages
 from ml.stt.engines.sherpa import Plan, find_file
 from ml.stt.engines.sherpa_offline import language_model_arguments, transducer_arguments
-from ml.stt.engines.streaming import Step, StepQueue
+from ml.stt.engines.streaming import Step, StepQueue, Urgency, not_urgent
 from ml.types import NO_SOUND, PcmSamples
 
 ENCODER_METADATA = {
@@ -147,7 +147,7 @@ class SherpaUtterance:
         self._stream = stream
         self._samples = 0
 
-    def advance(self, samples: PcmSamples) -> Future[Hypothesis]:
+    def advance(self, samples: PcmSamples, *, urgency: Callable[[], Urgency] = not_urgent) -> Future[Hypothesis]:
         return self._submit(samples, last=False)
 
     def finish(self, *, alternatives: int = 0) -> Future[Hypothesis]:

@@ -6,7 +6,7 @@
     utterance.close()                                 # always, finished or not
 
 An engine whose capabilities say `streaming` offers `open_utterance`. Utterances of all sessions are computed together:
-a `StepQueue` has one thread, which takes everything that waits into one call; while that computes, the next gathers.
+a `StepQueue` has one thread, which takes what waits into one call; while that computes, the next gathers.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, Protocol
 
 from ml import errors
@@ -27,11 +27,27 @@ from ml.types import NO_SOUND, PcmSamples
 log = logging.getLogger(__name__)
 
 
+class Urgency(IntEnum):
+    """How much somebody waits for the result of a step."""
+
+    IDLE = -1  # when nothing else waits
+    NONE = 0  # one partial of many: of a moment more or less nobody takes note
+    LAST = 1  # who has stopped waits for the final, and part of it is computed before the pause is long enough
+    FIRST = 2  # who begins to speak waits for a sign of being heard
+
+
+def not_urgent() -> Urgency:
+    return Urgency.NONE
+
+
 class Utterance(Protocol):
     """One utterance. One call is under way at a time; times count from its first sample."""
 
-    def advance(self, samples: PcmSamples) -> Future[Hypothesis]:
-        """Hears (n,) int16 at 16 kHz more; the future is what is understood so far. It raises `EngineFailed`."""
+    def advance(self, samples: PcmSamples, *, urgency: Callable[[], Urgency] = not_urgent) -> Future[Hypothesis]:
+        """Hears (n,) int16 at 16 kHz more; the future is what is understood so far. It raises `EngineFailed`.
+
+        urgency: asked, in any thread, by an engine that cannot compute all utterances at once: it may grow meanwhile.
+        """
         ...
 
     def finish(self, *, alternatives: int = 0) -> Future[Hypothesis]:
@@ -67,7 +83,7 @@ class Step:
     """Work on one utterance, and the future of its result."""
 
     item: Any
-    urgency: int = 0
+    urgency: Callable[[], Urgency] = not_urgent
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -83,12 +99,12 @@ class StepQueue:
         self._name = name
         self._width = width
         self._changed = threading.Condition()
-        self._waiting: deque[Step] = deque()
+        self._waiting: list[Step] = []
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def submit(self, item: Any, *, urgency: int = 0) -> Future[Any]:
-        """urgency: goes before all that waits and is less urgent. Raises `EngineUnavailable` once closed."""
+    def submit(self, item: Any, *, urgency: Callable[[], Urgency] = not_urgent) -> Future[Any]:
+        """urgency: asked whenever the next is chosen. Raises `EngineUnavailable` once closed."""
         step = Step(item, urgency)
         with self._changed:
             if self._closed:
@@ -96,7 +112,7 @@ class StepQueue:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
-            self._waiting.insert(sum(each.urgency >= urgency for each in self._waiting), step)
+            self._waiting.append(step)
             self._changed.notify()
         return step.future
 
@@ -122,8 +138,14 @@ class StepQueue:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if self._closed:
                 return []
-            width = 1 if self._waiting[0].urgency else self._width  # who waits for it need not wait for others' too
-            return [self._waiting.popleft() for _ in range(min(width, len(self._waiting)))]
+            urgencies = [step.urgency() for step in self._waiting]
+            most = max(urgencies)
+            width = self._width if most is Urgency.NONE else 1  # who waits for it need not wait for others' too
+            both = zip(self._waiting, urgencies, strict=True)
+            chosen = [step for step, urgency in both if urgency is most][:width]
+            for step in chosen:
+                self._waiting.remove(step)
+            return chosen
 
     def _settle(self, steps: list[Step]) -> None:
         started = [step for step in steps if step.future.set_running_or_notify_cancel()]

@@ -23,12 +23,16 @@ from ml import errors, runtime
 from ml.audio.decode import SAMPLE_RATE
 from ml.stt import recognition, registry
 from ml.stt.engines.base import Hypothesis, Window
-from ml.stt.engines.streaming import Utterance
+from ml.stt.engines.streaming import Urgency, Utterance
 from ml.types import Caller, PcmSamples
 
-STEP_SECONDS, LONGEST_STEP_SECONDS = 0.09, 0.5
-"""Of sound that a streaming engine is given at a time: less costs more round trips, more keeps others waiting. Three
-frames of the voice activity detection are enough, which every tenth of a second brings."""
+STEP_SECONDS = {Urgency.NONE: (0.19, 0.3), Urgency.FIRST: (0.09, 0.6), Urgency.LAST: (1 / SAMPLE_RATE, 0.6)}
+"""Of sound that a streaming engine is given at a time, at least and at most. Less costs more round trips and caches
+that are filled anew (with eight speakers a sixth of the search's time), more keeps others waiting. Until the first word
+three frames of the voice activity detection are enough, which every tenth of a second brings."""
+
+FIRST_WORD_SECONDS = 2.0
+"""Of sound without a word, and it is hardly speech that somebody waits to see."""
 
 AGAIN_SECONDS = 0.4
 """Of new sound before a window is recognised again, or as long as the last time took."""
@@ -88,6 +92,7 @@ class Streamed:
         self._busy = True  # a call, or the opening, is under way
         self._ended = self._closed = False
         self._complete = False  # for all that is known: what waits for more sound need not wait
+        self._understood = False  # a word of it
         self._error: Exception | None = None
         if _is_loaded(work.model):
             self._opened(_attempt(self._open))
@@ -148,17 +153,23 @@ class Streamed:
     def _pump(self) -> None:
         if self._busy or self._utterance is None:
             return
-        last = self._ended or self._complete
-        if self._pending_samples >= STEP_SECONDS * SAMPLE_RATE or (last and self._pending_samples):
-            piece = self._next_piece()
-            self._call(lambda utterance: utterance.advance(piece), self._advanced)
+        least, most = STEP_SECONDS[self._urgency()]
+        if self._pending_samples >= least * SAMPLE_RATE:
+            piece = self._next_piece(round(most * SAMPLE_RATE))
+            self._call(lambda utterance: utterance.advance(piece, urgency=self._urgency), self._advanced)
         elif self._ended:
-            wanted = self._work.window.alternatives
-            self._call(lambda utterance: utterance.finish(alternatives=wanted), self._finished)
+            alternatives = self._work.window.alternatives
+            self._call(lambda utterance: utterance.finish(alternatives=alternatives), self._finished)
 
-    def _next_piece(self) -> PcmSamples:
+    def _urgency(self) -> Urgency:
+        if self._ended or self._complete:
+            return Urgency.LAST
+        waits = not self._understood and self._given < FIRST_WORD_SECONDS * SAMPLE_RATE
+        return Urgency.FIRST if waits else Urgency.NONE
+
+    def _next_piece(self, most_samples: int) -> PcmSamples:
         samples = np.concatenate(self._pending)
-        piece = samples[: round(LONGEST_STEP_SECONDS * SAMPLE_RATE)]
+        piece = samples[:most_samples]
         rest = samples[len(piece) :]
         self._pending = [rest] if len(rest) else []
         self._pending_samples = len(rest)
@@ -187,8 +198,10 @@ class Streamed:
         if error is not None:
             self._break(error)
             return
+        hypothesis = done.result()
+        self._understood = self._understood or bool(hypothesis.words)
         if self._work.on_partial is not None and not self._ended:
-            self._work.on_partial(done.result(), self._given / SAMPLE_RATE)
+            self._work.on_partial(hypothesis, self._given / SAMPLE_RATE)
         self._pump()
 
     def _finished(self, done: Future[Hypothesis]) -> None:
