@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from django.apps import apps
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import Aggregate, Count, F, FloatField, Min, Q
+from django.db.models import Aggregate, Case, Count, F, FloatField, Min, Q, When
 from django.db.models.expressions import Expression
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Extract
@@ -38,7 +38,8 @@ class Percentiles:
 class Latency:
     """Of the newest jobs of a task. None: there were none.
 
-    answer: until the first audio of speech out, until the transcript of speech in, from the start of the job.
+    answer: until the first audio of speech out, until the transcript of a recording, from the start of the job. A live
+    session is none: it takes as long as somebody speaks.
     wait: from the request to the start, of queued jobs.
     """
 
@@ -91,7 +92,8 @@ def _latency(actor: Actor, task: str) -> Latency:
 def _answer(task: str) -> Expression:
     if task == "tts":
         return Cast(KeyTextTransform("first_audio", "timings"), FloatField())
-    return _seconds(F("finished_at") - F("started_at"))
+    live = When(timings={}, then=None)  # of recordings the stages are timed
+    return Case(live, default=_seconds(F("finished_at") - F("started_at")), output_field=FloatField())
 
 
 def _seconds(interval: Any) -> Expression:

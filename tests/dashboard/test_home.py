@@ -86,7 +86,11 @@ def test_home_shows_how_jobs_do(tenant: Tenant, other_tenant: Tenant, chromium: 
     heard = [
         SttJob(
             organization=tenant.organization, status="succeeded", started_at=now,
-            finished_at=now + timedelta(seconds=2),
+            finished_at=now + timedelta(seconds=2), timings={"decode": 0.1, "recognise": 1.9},
+        ),
+        SttJob(  # live
+            organization=tenant.organization, status="succeeded", started_at=now,
+            finished_at=now + timedelta(seconds=60),
         ),
         *[SttJob(organization=tenant.organization, status="failed", error_code="audio_invalid") for _ in range(3)],
         *[SttJob(organization=tenant.organization, status="queued") for _ in range(2)],

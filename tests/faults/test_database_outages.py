@@ -169,3 +169,5 @@ def test_the_embedded_database_is_restarted(tmp_path: Path) -> None:
             location = f"{api}/tts/jobs/{answer.json()['job_id']}"
             wait_until(lambda at=location: client.get(at).json()["status"] == "succeeded", 30, "the job has ended")
         assert platform.process.poll() is None
+        assert platform.stop() == 0
+        control(platform.data_dir / "postgres", "stop", "-m", "fast")  # the platform ends what it started itself
