@@ -30,7 +30,7 @@ from ml.types import NO_SOUND, Caller, PcmSamples
 log = logging.getLogger(__name__)
 
 _UNWRITTEN = 4  # that have ended and are not final yet, before no more sound is heard
-_BACKLOG_SECONDS = 3.0
+_BACKLOG_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
