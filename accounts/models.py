@@ -159,7 +159,7 @@ class LoginSession(Identified):
         ordering: ClassVar = ["-created_at"]
 
     def __str__(self) -> str:
-        return f"log-in of {self.membership_id} at {self.created_at:%Y-%m-%d %H:%M}"
+        return f"log-in at {self.created_at:%Y-%m-%d %H:%M}"
 
 
 class BrowserSession(Identified):

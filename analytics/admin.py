@@ -21,21 +21,30 @@ from common.display import duration
 @admin.register(UsageRecord)
 class UsageRecordAdmin(ReadOnlyAdmin):
     list_display = (
-        "created_at", "organization", "task", "state", "model", "characters", "audio", "compute", "user", "api_key",
+        "created_at", "organization", "task", "state", "model", "shown_characters", "audio", "compute",
+        "made_by",
     )  # fmt: skip
     list_filter = (OrganizationFilter, "task", "status", "created_at")
     list_select_related = ("organization", "user", "api_key")
     search_fields = ("job_id", "model", "user__email", "api_key__name")
     date_hierarchy = "created_at"
     fields = (
-        "created_at", "organization", "task", "state", "job_id", "model", "user", "api_key", "characters", "audio",
-        "compute",
+        "created_at", "organization", "task", "state", "job_id", "model", "user", "api_key", "shown_characters",
+        "audio",        "compute",
     )  # fmt: skip
     readonly_fields = fields
 
     @admin.display(description="status", ordering="status")
     def state(self, row: UsageRecord) -> SafeString:
         return status_mark(row.status, row.get_status_display())
+
+    @admin.display(description="characters", ordering="characters")
+    def shown_characters(self, row: UsageRecord) -> str:
+        return f"{row.characters:,}"
+
+    @admin.display(description="made by")
+    def made_by(self, row: UsageRecord) -> str:
+        return row.api_key.name if row.api_key else str(row.user or "–")
 
     @admin.display(description="audio", ordering="audio_seconds")
     def audio(self, row: UsageRecord) -> str:

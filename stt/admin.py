@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from common.admin import OrganizationFilter, ReadOnlyAdmin, ScopedInline, pretty
+from common.admin import OrganizationFilter, ReadOnlyAdmin, ScopedInline
+from common.described import described
 from common.display import size
 from jobs.admin import AudioAdmin, JobAdmin
 from stt.models import AudioFile, SttJob, Transcription, TranscriptionDefaults
@@ -24,12 +25,12 @@ class TranscriptionInline(ScopedInline, admin.StackedInline):
         return ", ".join(row.stages)
 
     @admin.display(description="quality")
-    def shown_quality(self, row: Transcription) -> SafeString:
-        return pretty(row.quality)
+    def shown_quality(self, row: Transcription) -> SafeString | str:
+        return described(row.quality)
 
     @admin.display(description="segments (seconds)")
-    def shown_segments(self, row: Transcription) -> SafeString:
-        return pretty(row.segments)
+    def shown_segments(self, row: Transcription) -> SafeString | str:
+        return described(row.segments)
 
 
 @admin.register(SttJob)

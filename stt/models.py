@@ -49,7 +49,7 @@ class TranscriptionDefaults(OrganizationOwned):
         verbose_name_plural = "transcription defaults"
 
     def __str__(self) -> str:
-        return f"transcription defaults of {self.organization_id}"
+        return f"transcription defaults of {self.organization}"
 
 
 class SttJob(Job):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from audit import words
 from audit.models import AuditEntry
-from common.admin import OrganizationFilter, ReadOnlyAdmin, pretty
+from common.admin import OrganizationFilter, ReadOnlyAdmin
 
 
 @admin.register(AuditEntry)
@@ -36,5 +37,5 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         return entry.object_label or "–"
 
     @admin.display(description="details")
-    def shown_details(self, entry: AuditEntry) -> SafeString:
-        return pretty(entry.details)
+    def shown_details(self, entry: AuditEntry) -> SafeString | str:
+        return format_html_join(format_html("<br>"), "{}", ((fact,) for fact in words.facts(entry.details))) or "–"

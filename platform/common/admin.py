@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import InlineModelAdmin
-from django.db.models import ForeignKey, Model, Q, QuerySet
+from django.contrib.admin.widgets import AdminSplitDateTime
+from django.db.models import DateTimeField, ForeignKey, Model, Q, QuerySet
 from django.forms import Media, ModelChoiceField
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
@@ -87,6 +88,15 @@ def owner_of(request: HttpRequest, organization: Organization) -> Actor:
     return Actor(organization=organization, role=Role.OWNER, user=request.user)  # type: ignore[arg-type]
 
 
+class DateAndTime(AdminSplitDateTime):
+    """Names its two inputs: the field's label belongs to neither, and "Date:" before one is text only."""
+
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+        super().__init__(attrs)
+        for widget, label in zip(self.widgets, ("Date", "Time"), strict=True):
+            widget.attrs["aria-label"] = label
+
+
 # ── Pages ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -136,6 +146,7 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
     """The base of every page. Errors of services become messages; histories say which organisation they belong to."""
 
     hidden_lookups: ClassVar[frozenset[str]] = frozenset({"password", "digest", "refresh_jti", "key", "audio_key"})
+    formfield_overrides: ClassVar[dict[Any, Any]] = {DateTimeField: {"widget": DateAndTime}}
     list_per_page = 50
     show_full_result_count = False
     empty_value_display = "–"
@@ -304,7 +315,7 @@ def pretty(value: Any) -> SafeString:
     """JSON, laid out for reading; a dash for nothing."""
     if value in ({}, [], None):
         return SafeString("–")
-    return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False))
+    return format_html('<pre tabindex="0">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def status_mark(status: str, label: str) -> SafeString:
@@ -320,12 +331,12 @@ def status_mark(status: str, label: str) -> SafeString:
 @admin.register(LogEntry)
 class LogEntryAdmin(ReadOnlyAdmin):
     organization_path = None  # it stands in the message: get_queryset
-    list_display = ("action_time", "user", "action", "object_repr", "content_type", "what")
+    list_display = ("action_time", "user", "action", "object_repr", "kind", "what")
     list_filter = ("action_flag", "action_time")
     list_select_related = ("user", "content_type")
     search_fields = ("object_repr", "user__email")
     date_hierarchy = "action_time"
-    fields = ("action_time", "user", "action", "content_type", "object_repr", "what")
+    fields = ("action_time", "user", "action", "kind", "object_repr", "what")
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
@@ -340,6 +351,10 @@ class LogEntryAdmin(ReadOnlyAdmin):
     @admin.display(description="action", ordering="action_flag")
     def action(self, entry: LogEntry) -> str:
         return entry.get_action_flag_display()
+
+    @admin.display(description="kind of object", ordering="content_type")
+    def kind(self, entry: LogEntry) -> str:
+        return capfirst(entry.content_type.name) if entry.content_type else "–"
 
     @admin.display(description="what")
     def what(self, entry: LogEntry) -> str:

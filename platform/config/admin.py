@@ -12,7 +12,9 @@ from django.contrib.admin.apps import AdminConfig
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 
-_SPELLING = (("organization", "organisation"), ("api key", "API key"), ("webhook endpoint", "webhook"), ("url", "URL"))
+_SPELLING = (("organization", "organisation"), ("api key", "API key"), ("webhook endpoint", "webhook"), ("url", "URL"),
+             ("is active", "active"), ("is staff", "staff"), ("is default", "default"), ("object repr", "object"),
+             ("action flag", "action"))  # fmt: skip
 """As visible text has it, and what code and columns are called does not."""
 
 

@@ -6,13 +6,16 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from analytics.models import Task
 from common import storage
-from common.admin import OrganizationFilter, ReadOnlyAdmin, pretty, status_mark
+from common.admin import OrganizationFilter, ReadOnlyAdmin, status_mark
+from common.described import described
 from common.display import duration
 from jobs.models import Batch
 
@@ -81,29 +84,44 @@ class JobAdmin(AudioAdmin):
         return job.api_key.name if job.api_key else str(job.user or "–")
 
     @admin.display(description="options")
-    def shown_options(self, job: Any) -> SafeString:
-        return pretty(job.options)
+    def shown_options(self, job: Any) -> SafeString | str:
+        return described(job.options)
 
     @admin.display(description="timings (seconds)")
-    def shown_timings(self, job: Any) -> SafeString:
-        return pretty(job.timings)
+    def shown_timings(self, job: Any) -> SafeString | str:
+        return described(job.timings)
 
     @admin.display(description="duration", ordering="duration_seconds")
     def audio_length(self, job: Any) -> str:
         return duration(job.duration_seconds)
 
 
+class TaskFilter(admin.SimpleListFilter):
+    title = "task"
+    parameter_name = "task"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, str(label)) for value, label in Task.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(task=self.value()) if self.value() else queryset
+
+
 @admin.register(Batch)
 class BatchAdmin(ReadOnlyAdmin):
     """Its jobs are found by its id, which they have."""
 
-    list_display = ("id", "organization", "task", "size", "state", "created_at", "finished_at")
-    list_filter = (OrganizationFilter, "task", "closed", "created_at")
+    list_display = ("created_at", "kind", "organization", "size", "state", "finished_at")
+    list_filter = (OrganizationFilter, TaskFilter, "closed", "created_at")
     list_select_related = ("organization",)
     search_fields = ("id",)
     date_hierarchy = "created_at"
-    fields = ("id", "organization", "task", "size", "state", "created_at", "finished_at")
+    fields = ("id", "organization", "kind", "size", "state", "created_at", "finished_at")
     readonly_fields = fields
+
+    @admin.display(description="task", ordering="task")
+    def kind(self, batch: Batch) -> str:
+        return str(Task(batch.task).label)
 
     @admin.display(description="status", ordering="finished_at")
     def state(self, batch: Batch) -> SafeString:

@@ -124,7 +124,7 @@ class Batch(OrganizationOwned):
         ]
 
     def __str__(self) -> str:
-        return f"{self.task} batch {self.id} ({self.size})"
+        return f"batch of {self.size}, {self.created_at:%Y-%m-%d %H:%M}"
 
 
 LISTENER_LEASE_SECONDS = 60

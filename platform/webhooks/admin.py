@@ -11,7 +11,16 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from accounts.actors import Actor
-from common.admin import OrganizationFilter, ReadOnlyAdmin, ScopedAdmin, ServiceAdmin, owner_of, pretty, status_mark
+from common.admin import (
+    OrganizationFilter,
+    ReadOnlyAdmin,
+    ScopedAdmin,
+    ServiceAdmin,
+    owner_of,
+    pretty,
+    status_mark,
+)
+from common.described import described
 from common.display import duration
 from webhooks import services
 from webhooks.models import Event, WebhookDelivery, WebhookEndpoint
@@ -130,5 +139,5 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
         return pretty(row.payload)
 
     @admin.display(description="attempts")
-    def shown_log(self, row: WebhookDelivery) -> SafeString:
-        return pretty(row.log)
+    def shown_log(self, row: WebhookDelivery) -> SafeString | str:
+        return described(row.log)

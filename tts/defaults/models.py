@@ -31,4 +31,4 @@ class SpeechDefaults(OrganizationOwned):
         verbose_name_plural = "speech defaults"
 
     def __str__(self) -> str:
-        return f"speech defaults of {self.organization_id}"
+        return f"speech defaults of {self.organization}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from common.admin import OrganizationFilter, ScopedInline, pretty, status_mark
+from common.admin import OrganizationFilter, ScopedInline, status_mark
+from common.described import described
 from jobs.admin import AudioAdmin
 from tts.voices.models import Consent, Voice
 
@@ -19,8 +20,8 @@ class ConsentInline(ScopedInline, admin.StackedInline):
     readonly_fields = fields
 
     @admin.display(description="speaker match")
-    def shown_speaker(self, consent: Consent) -> SafeString:
-        return pretty(consent.speaker_match)
+    def shown_speaker(self, consent: Consent) -> SafeString | str:
+        return described(consent.speaker_match)
 
 
 @admin.register(Voice)
@@ -44,16 +45,16 @@ class VoiceAdmin(AudioAdmin):
         return status_mark(voice.status, voice.get_status_display())
 
     @admin.display(description="sample")
-    def shown_sample(self, voice: Voice) -> SafeString:
-        return pretty(voice.sample)
+    def shown_sample(self, voice: Voice) -> SafeString | str:
+        return described(voice.sample)
 
     @admin.display(description="similarity")
-    def shown_similarity(self, voice: Voice) -> SafeString:
-        return pretty(voice.similarity)
+    def shown_similarity(self, voice: Voice) -> SafeString | str:
+        return described(voice.similarity)
 
     @admin.display(description="profile")
-    def shown_profile(self, voice: Voice) -> SafeString:
-        return pretty(voice.profile)
+    def shown_profile(self, voice: Voice) -> SafeString | str:
+        return described(voice.profile)
 
     def audio_key_of(self, row: Voice) -> str:
         return row.preview_key
