@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from audit import words
@@ -38,4 +38,4 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="details")
     def shown_details(self, entry: AuditEntry) -> SafeString | str:
-        return format_html_join(format_html("<br>"), "{}", ((fact,) for fact in words.facts(entry.details))) or "–"
+        return format_html_join(SafeString("<br>"), "{}", ((fact,) for fact in words.facts(entry.details))) or "–"

@@ -80,4 +80,4 @@ class Consent(OrganizationOwned):
         ordering: ClassVar = ["-created_at", "-id"]
 
     def __str__(self) -> str:
-        return f"{'revoked' if self.revoked_at else 'given'} for {self.voice_id}"
+        return f"{'revoked' if self.revoked_at else 'given'} {self.revoked_at or self.created_at:%Y-%m-%d %H:%M}"
