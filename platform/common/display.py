@@ -37,7 +37,7 @@ def duration(seconds: float | None) -> str:
         return "–"
     if seconds == 0:
         return "0 s"
-    if seconds < 0.01:
+    if seconds < 0.1:
         return f"{max(seconds * 1000, 1):.0f} ms"
     if seconds < 60:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"

@@ -111,6 +111,13 @@ def test_failed_job_says_why_and_is_tried_again(tenant: Tenant, chromium: Chromi
     page.get_by_role("heading", name="Transcript").wait_for(timeout=60_000)  # the page shows the result by itself
 
 
+def test_a_phone_shows_the_whole_menu_of_formats(tenant: Tenant, chromium: Chromium, transcribed: dict) -> None:
+    page = chromium.sign_in(tenant, "viewer", width=390)
+    page.goto(f"/dashboard/jobs/stt/{transcribed['job_id']}")
+    page.locator("summary", has_text="Export").click()
+    until(page, "document.querySelector('main .menu[open] .menu-panel').getBoundingClientRect().left >= 0")
+
+
 def test_cancels_and_deletes(tenant: Tenant, chromium: Chromium) -> None:
     waiting = TtsJob.objects.create(
         organization=tenant.organization, text="Wait for me.", characters=12, language="en-US", voice="espeak:en-us",

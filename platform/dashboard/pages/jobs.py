@@ -30,6 +30,7 @@ from dashboard.forms import succeeds
 from dashboard.listing import FilterForm, Listing, listing
 from dashboard.nav import NavItem, Section
 from jobs.models import UNFINISHED, Job, JobStatus
+from ml.stt.stages import STAGES
 from stt import editing, exports
 from stt import selectors as stt
 from stt import services as stt_services
@@ -247,10 +248,9 @@ def _tabs(task: str) -> list[dict[str, Any]]:
 
 
 def _timings(job: Job) -> list[tuple[str, float, float]]:
-    """(stage, seconds, share of the longest), in the order in which they ran where that is known."""
-    order = list(getattr(getattr(job, "transcription", None), "stages", ()))
+    """(stage, seconds, share of the longest), in the order in which they run; the database keeps another."""
     timed = [(name, seconds) for name, seconds in job.timings.items() if isinstance(seconds, int | float)]
-    named = dict(sorted(timed, key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order)))
+    named = dict(sorted(timed, key=lambda pair: STAGES.index(pair[0]) if pair[0] in STAGES else len(STAGES)))
     longest = max(named.values(), default=0) or 1
     return [(name.replace("_", " "), seconds, seconds / longest) for name, seconds in named.items()]
 

@@ -214,7 +214,10 @@ class QuotaPage(SettingsPage):
 
 
 def _days(label: Any, help_text: Any) -> forms.IntegerField:
-    return forms.IntegerField(label=label, help_text=help_text, min_value=0, max_value=36_500, required=False)
+    widget = forms.NumberInput(attrs={"placeholder": gettext_lazy("for ever")})
+    return forms.IntegerField(
+        label=label, help_text=help_text, min_value=0, max_value=36_500, required=False, widget=widget
+    )
 
 
 class RetentionForm(forms.Form):

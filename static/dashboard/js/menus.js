@@ -14,6 +14,9 @@ document.addEventListener("click", (event) => {
 document.addEventListener("toggle", (event) => {
   if (!event.target.matches?.("details[data-menu][open]")) return;
   const panel = event.target.querySelector(".menu-panel");
+  // On a phone its button may stand too far to the left for a menu that ends where the button does.
+  panel.classList.remove("menu-panel-start");
+  panel.classList.toggle("menu-panel-start", panel.getBoundingClientRect().left < 0);
   // A menu at the end of a page, or in a table that scrolls, opens upwards or floats.
   panel.classList.toggle("menu-panel-up", panel.getBoundingClientRect().bottom > innerHeight && event.target.getBoundingClientRect().top > panel.offsetHeight);
 }, true);

@@ -29,6 +29,8 @@ export function waveform(container, { media, blob }) {
     ...colours(),
     cspNonce: document.querySelector("meta[name=style-nonce]")?.content,
   });
+  container.dataset.drawing = "";
+  surfer.on("ready", () => { delete container.dataset.drawing; });
   surfer.on("error", () => { container.hidden = true; });
   const again = () => surfer.setOptions(colours());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
