@@ -21,8 +21,7 @@ from common.display import duration
 @admin.register(UsageRecord)
 class UsageRecordAdmin(ReadOnlyAdmin):
     list_display = (
-        "created_at", "organization", "task", "state", "model", "shown_characters", "audio", "compute",
-        "made_by",
+        "created_at", "organization", "task", "state", "model", "shown_characters", "audio", "compute", "made_by",
     )  # fmt: skip
     list_filter = (OrganizationFilter, "task", "status", "created_at")
     list_select_related = ("organization", "user", "api_key")
@@ -30,7 +29,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     fields = (
         "created_at", "organization", "task", "state", "job_id", "model", "user", "api_key", "shown_characters",
-        "audio",        "compute",
+        "audio", "compute",
     )  # fmt: skip
     readonly_fields = fields
 

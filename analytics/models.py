@@ -37,7 +37,8 @@ class UsageRecord(OrganizationOwned):
         indexes: ClassVar = [models.Index(fields=["organization", "created_at"], name="usage_by_day")]
 
     def __str__(self) -> str:
-        return f"{self.task} {self.status}: {self.characters} characters, {self.audio_seconds:.1f} s"
+        task, status = self.get_task_display(), self.get_status_display().lower()
+        return f"{task}, {status}: {self.characters:,} characters, {self.audio_seconds:.1f} s"
 
 
 class UsageDay(models.Model):

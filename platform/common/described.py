@@ -8,6 +8,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+_SHORT = {"db": "dB", "hz": "Hz", "id": "ID", "itn": "ITN", "snr": "SNR", "ssml": "SSML", "url": "URL"}
+
 
 def described(value: Any) -> SafeString | str:
     """Names with their values, objects of a list as a table; a dash for nothing."""
@@ -43,5 +45,5 @@ def _place(name: str) -> int:
 
 
 def _name(name: str) -> str:
-    """`speech_ratio` as "Speech ratio"."""
-    return capfirst(name.replace("_", " "))
+    """`speech_ratio` as "Speech ratio", `snr_db` as "SNR dB"."""
+    return capfirst(" ".join(_SHORT.get(word, word) for word in name.split("_")))

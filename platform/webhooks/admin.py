@@ -123,7 +123,7 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="webhook", ordering="endpoint__url")
     def url(self, row: WebhookDelivery) -> str:
-        return row.endpoint.url
+        return str(row.endpoint)
 
     @admin.display(description="status", ordering="status")
     def state(self, row: WebhookDelivery) -> SafeString:

@@ -96,10 +96,11 @@ function watch(holder, all) {
   });
 }
 
-/** The browser's own search finds what is in the page. */
+/** The browser's own search finds what is in the page. Who opens it asks for all, also for what has just failed. */
 async function loadAll(holder, all) {
   const rest = all.filter((part) => !part.segments);
   if (!rest.length) return;
+  for (const part of rest) if (part.rests !== Infinity) part.rests = 0;
   toast({ text: holder.dataset.all, tone: "info" });
   await Promise.all(Array.from({ length: AT_ONCE }, async () => {
     while (rest.length && await load(all, rest.shift()));
