@@ -16,6 +16,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import InlineModelAdmin
 from django.contrib.admin.widgets import AdminSplitDateTime
+from django.core.exceptions import PermissionDenied
 from django.db.models import DateTimeField, ForeignKey, Model, Q, QuerySet
 from django.forms import Media, ModelChoiceField
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -230,19 +231,19 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
 
 class ServiceAdmin(ScopedAdmin):
     """A page whose rows services write, with the owner as their actor: it says which service creates, changes and
-    deletes one. A form that changes nothing calls none."""
+    deletes one, and what it says nothing of is refused. A form that changes nothing calls none."""
 
     leads_others: ClassVar[bool] = False
     """Rows of other pages go with one of these; that nobody deletes them singly is no obstacle."""
 
     def create(self, request: HttpRequest, actor: Actor, fields: dict[str, Any]) -> Model:
-        raise NotImplementedError
+        raise PermissionDenied
 
     def change(self, actor: Actor, row: Any, changes: dict[str, Any]) -> Model:
-        raise NotImplementedError
+        raise PermissionDenied
 
     def delete(self, actor: Actor, row: Any) -> None:
-        raise NotImplementedError
+        raise PermissionDenied
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         fields = dict(form.cleaned_data)
